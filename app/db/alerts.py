@@ -30,6 +30,8 @@ class Work(Struct, frozen=True, kw_only=True):
     has_rules: bool
     has_open: bool
     """Whether alerts are to be delivered, or their deliveries under way."""
+    now: datetime
+    """What the database's clock shows."""
 
 
 class Cursor(Struct, frozen=True, kw_only=True):

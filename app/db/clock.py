@@ -9,6 +9,9 @@ from time import monotonic
 
 from app.db.database import Runner
 
+Believed = Callable[[], datetime | None]
+"""Returns the latest that the database's clock can show if it is right; None: that is not known."""
+
 DRIFT = 5e-5
 """How fast two clocks may part, in seconds per second."""
 STEP_SECONDS = 1.0

@@ -89,9 +89,12 @@ async def open_session(url: str, *, application_name: str) -> AsyncIterator[Upke
         connection.terminate()  # which ends its locks
 
 
-async def follow_clock(session: Runner) -> None:
-    """Let the trusted time, by which history is pruned, follow the database's clock."""
-    await session.fetch("upkeep.follow_clock")
+async def follow_clock(session: Runner, *, believed: datetime | None = None) -> None:
+    """Let the trusted time, by which history is pruned, follow the database's clock.
+
+    `believed`: the latest that the clock can show if it is right, where that is known.
+    """
+    await session.fetch("upkeep.follow_clock", believed=believed)
 
 
 async def read_keep_from(session: Runner, *, retention_days: float) -> datetime:
@@ -178,9 +181,12 @@ async def prune_bulk_actions(session: Runner, *, keep_from: datetime) -> None:
     await session.fetch("upkeep.prune_bulk_actions", keep_from=keep_from)
 
 
-async def prune_idempotency_keys(session: Runner) -> bool:
-    """Delete some answers that were kept for a day; return whether there may be more of them."""
-    [row] = await session.fetch("upkeep.prune_idempotency_keys")
+async def prune_idempotency_keys(session: Runner, *, believed: datetime | None = None) -> bool:
+    """Delete some answers that were kept for a day; return whether there may be more of them.
+
+    `believed`: see `follow_clock`.
+    """
+    [row] = await session.fetch("upkeep.prune_idempotency_keys", believed=believed)
     return bool(row["more"])
 
 

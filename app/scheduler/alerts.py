@@ -7,6 +7,7 @@ crash loses nothing, and nothing is told twice. What is told is then sent by ord
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 from time import monotonic
 from uuid import UUID
@@ -21,14 +22,15 @@ from app.core.alerts.rules import (
     Happened,
     Rule,
     Standing,
-    State,
-    Told,
     begin,
+    channels_of,
+    new_state,
     remind,
 )
 from app.core.facts import Alerted, Faulted
 from app.db import Database, alert_deliveries, alerts
 from app.db.alerts import Batch, Cursor
+from app.db.clock import Believed
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
 from app.scheduler.alert_messages import key_of, order, send_together
@@ -69,12 +71,14 @@ WALK = 5000
 """Of how many states one pass asks whether they are over; the next one goes on behind them."""
 
 
-async def keep_alerting(db: Database, observers: Observers, told: asyncio.Event) -> None:
+async def keep_alerting(
+    db: Database, observers: Observers, told: asyncio.Event, *, believed: Believed
+) -> None:
     """Tell of what has happened while there are rules, until cancelled.
 
-    `told` is set when there may be a rule, or something to deliver.
+    `told` is set when there may be a rule, or something to deliver; `believed`: see `Alerting`.
     """
-    alerting = Alerting(db, observers, monotonic)
+    alerting = Alerting(db, observers, monotonic, believed=believed)
     wait = 0.0
     while True:
         await heard(told, seconds=wait)
@@ -102,10 +106,19 @@ class Rest(Struct, frozen=True, kw_only=True):
 class Alerting:
     """Judges what has happened, sends what is told, and follows what was sent."""
 
-    def __init__(self, db: Database, observers: Observers, clock: Monotonic) -> None:
+    def __init__(
+        self,
+        db: Database,
+        observers: Observers,
+        clock: Monotonic,
+        *,
+        believed: Believed = lambda: None,
+    ) -> None:
         self.db = db
         self.observers = observers
         self.clock = clock
+        self.believed = believed
+        """Tells whether the database's clock is ahead, by which nothing is judged."""
         self.resting: dict[UUID, Rest] = {}
         """Rules by which no jobs are looked for, as that took too long."""
         self.look_due = float("-inf")
@@ -122,18 +135,29 @@ class Alerting:
         return f"<Alerting: {self.db}>"
 
     async def work(self) -> bool:
-        """Do what there is to do; return whether there is anything to come back to."""
+        """Do what there is to do; return whether there is anything to come back to.
+
+        Nothing is done while the database's clock shows what is not believed: by a clock that is
+        ahead all jobs are late, and what is sent is due on the day that it shows.
+        """
         self.looked_seconds = 0.0
         work = await alerts.read_work(self.db)
+        is_busy = work.has_rules or work.has_open
+        if not is_busy or self.is_ahead(work.now):
+            return is_busy
         if work.has_rules:
             until = self.clock() + STAGE_SECONDS
             while not await self.judge() and self.clock() < until:
                 pass
             await self.look_in_time()
-        if work.has_rules or work.has_open:
-            await self.send()
-            await self.follow()
-        return work.has_rules or work.has_open
+        await self.send()
+        await self.follow()
+        return True
+
+    def is_ahead(self, now: datetime) -> bool:
+        """Return whether the database's clock shows a time that is not believed (yet)."""
+        believed = self.believed()
+        return believed is not None and now > believed
 
     async def look_in_time(self) -> None:
         """Judge how jobs stand now, if that is due: what takes long comes less often.
@@ -153,7 +177,7 @@ class Alerting:
     async def judge(self) -> bool:
         """Judge a batch of what has happened; return whether nothing more can be judged now."""
         async with alerts.turn(self.db) as (transaction, cursor):
-            if cursor is None:
+            if cursor is None or self.is_ahead(cursor.now):
                 return True
             rules = await alerts.list_rules(transaction)
             batch = await self.read(transaction, rules, cursor)
@@ -274,7 +298,7 @@ class Alerting:
         many = BATCH
         while many >= BATCH and self.clock() < began + STAGE_SECONDS:
             async with alerts.turn(self.db, limit_seconds=LOOK_SECONDS) as (transaction, cursor):
-                if cursor is None:  # another instance is at it
+                if cursor is None or self.is_ahead(cursor.now):  # another instance is at it
                     return
                 running = await self.list_running(transaction, rules)
                 standing = await self.stand(transaction, list(rules), running)
@@ -284,7 +308,7 @@ class Alerting:
                     if key in standing.changed:  # by another of its runs
                         continue
                     rule = by_id[broken.rule_id]
-                    state = new_state(rule, broken.event, broken.job_id, cursor)
+                    state = new_state(rule, broken.event, broken.job_id, now=cursor.now)
                     judged = begin(rule, state, job=broken.job, why=broken.why)
                     standing.note(key, *judged)
                 reminded = await self.look_at_all(
@@ -334,7 +358,7 @@ class Alerting:
         for one in await alerts.list_of_rules(transaction, rule_ids=[*by_id]):
             rule = by_id[one.rule_id]
             if one.why is not None and one.state is None:
-                state = new_state(rule, one.event, NO_JOB, cursor)
+                state = new_state(rule, one.event, NO_JOB, now=cursor.now)
                 standing.note(
                     (rule.id, one.event, NO_JOB), *begin(rule, state, job=None, why=one.why)
                 )
@@ -354,6 +378,8 @@ class Alerting:
     async def send(self) -> None:
         """Make the jobs that deliver what is told."""
         async with alerts.by_index(self.db) as transaction:
+            if self.is_ahead((await alerts.read_work(transaction)).now):
+                return
             waiting = await alert_deliveries.list_waiting(
                 transaction, seconds=TOGETHER_SECONDS, limit=SEND_BATCH
             )
@@ -364,22 +390,3 @@ class Alerting:
         """Write down which deliveries have ended."""
         async with alerts.by_index(self.db) as transaction:
             await alert_deliveries.follow(transaction)
-
-
-def new_state(rule: Rule, event: Event, job_id: UUID, cursor: Cursor) -> State:
-    """Return the state of what has just been found to stand so."""
-    return State(
-        rule_id=rule.id,
-        event=event,
-        job_id=job_id,
-        many=1,
-        execution_id=None,
-        since=cursor.now,
-        last_at=cursor.now,
-    )
-
-
-def channels_of(told: Told, rules: Sequence[Rule]) -> list[str | None]:
-    """Return the channels that are told; None for the record alone."""
-    channels = next((rule.channels for rule in rules if rule.id == told.rule_id), ())
-    return [*channels] or [None]

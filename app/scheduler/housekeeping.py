@@ -4,6 +4,7 @@ import asyncio
 from time import monotonic
 
 from app.config import Settings
+from app.db.clock import Believed
 from app.scheduler.alerts import keep_alerting
 from app.scheduler.bulk import keep_bulk
 from app.scheduler.calendars import keep_calendars
@@ -34,6 +35,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
     bulk_told: asyncio.Event,
     alerts_told: asyncio.Event,
     windows: Windows,
+    believed: Believed,
 ) -> None:
     """Run the tasks, each of which outlives its own errors, until cancelled."""
     db, observers, instance = pools.work, isolation.observers, isolation.instance
@@ -45,6 +47,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
             instance=instance,
             retention_days=settings.retention_days,
             clock=monotonic,
+            believed=believed,
         ),
         "keep_checking": keep_checking(
             isolation,
@@ -56,7 +59,7 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         "keep_resting_told": keep_resting_told(db, isolation, sweep),
         "keep_kinds": keep_kinds(db, observers, SHOWN),
         "keep_bulk": keep_bulk(pools.bulk, observers, keys, bulk_told, instance=instance),
-        "keep_alerting": keep_alerting(db, observers, alerts_told),
+        "keep_alerting": keep_alerting(db, observers, alerts_told, believed=believed),
         "keep_windows": keep_windows(db, observers, windows),
         "keep_calendars": keep_calendars(db, observers, windows),
         "keep_zones": keep_zones(

@@ -318,6 +318,7 @@ class Instance:
             bulk_told=self.bulk_told,
             alerts_told=self.alerts_told,
             windows=self.windows,
+            believed=self.clock.believed,
         )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:

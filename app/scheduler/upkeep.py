@@ -13,6 +13,7 @@ from functools import partial
 
 from app.core.facts import Pruned, UpkeepFailed
 from app.db import upkeep
+from app.db.clock import Believed
 from app.db.upkeep import UpkeepSession
 from app.errors import AppError, LockedByOthers
 from app.scheduler.pruning import NONE_LEFT, Left, prune_alerts, prune_log, prune_pages
@@ -32,8 +33,14 @@ LOCK_PAUSE_SECONDS = 0.5
 """The pause between two tries for a lock, on average."""
 
 
-async def keep_up(
-    url: str, observers: Observers, *, instance: str, retention_days: float, clock: Monotonic
+async def keep_up(  # noqa: PLR0913 - what a pass needs
+    url: str,
+    observers: Observers,
+    *,
+    instance: str,
+    retention_days: float,
+    clock: Monotonic,
+    believed: Believed,
 ) -> None:
     """Do the upkeep at once and then about every hour, until cancelled.
 
@@ -42,7 +49,12 @@ async def keep_up(
     retry = RETRY_SECONDS  # doubled each time that a pass failed somewhere, up to the interval
     while True:
         if await keep_up_once(
-            url, observers, instance=instance, retention_days=retention_days, clock=clock
+            url,
+            observers,
+            instance=instance,
+            retention_days=retention_days,
+            clock=clock,
+            believed=believed,
         ):
             wait, retry = INTERVAL_SECONDS, RETRY_SECONDS
         else:
@@ -50,11 +62,18 @@ async def keep_up(
         await rest(wait)
 
 
-async def keep_up_once(
-    url: str, observers: Observers, *, instance: str, retention_days: float, clock: Monotonic
+async def keep_up_once(  # noqa: PLR0913 - what a pass needs
+    url: str,
+    observers: Observers,
+    *,
+    instance: str,
+    retention_days: float,
+    clock: Monotonic,
+    believed: Believed = lambda: None,
 ) -> bool:
     """Do one pass of the upkeep; return whether every step came to its end.
 
+    `believed`: what else counts than the database's clock, which may be ahead by mistake.
     Of several instances that begin at once, one does the pass and the others return False.
     """
     try:
@@ -62,7 +81,13 @@ async def keep_up_once(
         async with upkeep.open_session(url, application_name=name) as session:
             if session is None:
                 return False
-            return await Pass(session, observers, retention_days=retention_days, clock=clock).run()
+            return await Pass(
+                session,
+                observers,
+                retention_days=retention_days,
+                clock=clock,
+                believed=believed,
+            ).run()
     except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
         observers.tell(UpkeepFailed(step="session", error=said(error)))
         return False
@@ -78,11 +103,13 @@ class Pass:
         *,
         retention_days: float,
         clock: Monotonic,
+        believed: Believed = lambda: None,
     ) -> None:
         self.session = session
         self.observers = observers
         self.retention_days = retention_days
         self.clock = clock
+        self.believed = believed
         self.failures = 0
         """How many steps or records failed."""
         self.added = 0
@@ -176,7 +203,7 @@ class Pass:
         A database clock that is wrong for some hours thus costs no history, see `follow_clock` in
         `db/queries/upkeep.sql`.
         """
-        await upkeep.follow_clock(self.session)
+        await upkeep.follow_clock(self.session, believed=self.believed())
         return NONE_LEFT
 
     async def keep_from(self) -> datetime:
@@ -261,7 +288,7 @@ class Pass:
 
     async def prune_idempotency_keys(self) -> Left:
         """Delete the answers that were kept for requests for a day."""
-        while await upkeep.prune_idempotency_keys(self.session):
+        while await upkeep.prune_idempotency_keys(self.session, believed=self.believed()):
             pass
         return NONE_LEFT
 

@@ -1,8 +1,8 @@
 -- What instances ask and write to tell of alerts: see db/triggers/8_alerts.sql.
 
 -- name: has_work, reads
--- Whether there is a rule, and whether something is to be delivered.
-select exists (select from tocsin.alert_rules) as has_rules,
+-- Whether there is a rule, and whether something is to be delivered, and what the clock shows.
+select clock_timestamp() as now, exists (select from tocsin.alert_rules) as has_rules,
     exists (
         select from tocsin.alerts
         where channel is not null and delivered_at is null and failed_at is null) as has_open;

@@ -5,13 +5,15 @@
 select current_setting('lock_timeout') as before, set_config('lock_timeout', :setting::text, true) as is_now;
 
 -- name: begin
--- Returns a row if the request is the first with its key; waits for the end of one under way.
+-- Returns a row if the request is the first with its key; waits for the end of one under way. By a clock that was set
+-- forward since the last pass of housekeeping, which is about every hour, nothing is over.
 insert into tocsin.idempotency_keys as k (id, request, owner)
 values (:id::bytea, :request::bytea, :owner::text)
 on conflict (id) do update
 set request = excluded.request, owner = excluded.owner, at = clock_timestamp(),
     status = 0, headers = '{}', answer = '', bytes = 0
 where k.at <= clock_timestamp() - interval '24 hours'
+  and k.at <= coalesce((select c.shown from tocsin.trusted_clock c), 'infinity') - interval '22 hours'
 returning 1 as begun;
 
 -- name: read

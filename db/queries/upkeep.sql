@@ -10,8 +10,10 @@ select set_config('lock_timeout', '50ms', false), set_config('statement_timeout'
 -- Moves the clock that history is pruned by. It follows the database's by two days at a time, and 48
 -- times as fast as that goes on, so a clock that is 60 days ahead costs no history for the 30 hours in
 -- which a person may notice. At first it reaches to the end of the newest day that was made ready.
+-- What is later than believed, where that is known, is not followed at all.
 insert into tocsin.trusted_clock as c (trusted, shown)
-select least(clock_timestamp(), max(ends_at)), clock_timestamp() from tocsin.partitions()
+select least(clock_timestamp(), :believed::timestamptz, max(ends_at)), least(clock_timestamp(), :believed::timestamptz)
+from tocsin.partitions()
 on conflict (one) do update
 set shown = excluded.shown,
     trusted = least(excluded.shown, c.trusted
@@ -83,7 +85,7 @@ select f.at, f.id from following f order by f.at desc, f.id desc limit 1;
 -- Some at a time; returns whether there may be more.
 with expired as (
     select id from tocsin.idempotency_keys
-    where at <= clock_timestamp() - interval '24 hours' limit 5000 for update skip locked
+    where at <= least(clock_timestamp(), :believed::timestamptz) - interval '24 hours' limit 5000 for update skip locked
 ), deleted as (
     delete from tocsin.idempotency_keys as k using expired where k.id = expired.id returning 1
 )

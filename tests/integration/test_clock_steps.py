@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from time import monotonic
 
 import asyncpg
 import pytest
 
 from app.core.facts import ClockSetBack, Settled
-from app.db import Database, checks, upkeep
+from app.db import Database, checks, idempotency, upkeep
 from app.scheduler.clock_steps import mend
+from app.scheduler.upkeep import keep_up_once
+from app.telemetry import Observers
+from tests.support.alerts import insert_rule, told
 from tests.support.builders import insert_job, job_row
 from tests.support.faketime import Clock
 from tests.support.instances import StartInstance
@@ -21,6 +25,7 @@ from tests.support.waiting import until
 
 MINUTE, DAY = 60.0, 86_400.0
 QUICK = {"lease_seconds": 3.0, "longest_sleep_seconds": 1.0}
+DIGEST = bytes(32)
 HOLD_SECONDS = 3.0
 """The larger of the lease and twice the longest sleep."""
 
@@ -206,6 +211,52 @@ async def test_a_clock_that_is_ahead_costs_no_window_of_maintenance(
         "select ends_at > now() as is_yet_to_come from tocsin.maintenance"
     )
     assert [row["is_yet_to_come"] for row in left] == [True]
+
+
+@pytest.mark.timeout(60)
+async def test_a_clock_that_is_ahead_raises_no_alarm(
+    instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
+) -> None:
+    events = ("late", "not_succeeded", "backlog")
+    async with instance(**QUICK):
+        daily = await insert_job(connection, target={"url": sink.url("/daily")}, cron="0 3 * * *")
+        for event in events:
+            about = {"job_id": daily} if event == "not_succeeded" else {}
+            await insert_rule(connection, name=event, events=(event,), seconds=3600, **about)
+        await insert_job(connection, target={"url": sink.url("/failed")})
+        await calls(sink, "/failed", 1)
+
+        clock.set(60 * DAY)
+        await asyncio.sleep(HOLD_SECONDS - 1.0)
+        clock.set(0)
+
+    assert await told(connection) == []
+
+
+async def test_a_clock_that_is_ahead_ends_no_answer_that_is_kept(
+    database_url: str, connection: asyncpg.Connection, clock: Clock
+) -> None:
+    believed = await connection.fetchval("select now() + interval '1 hour'")
+
+    async def pass_over() -> bool:
+        return await keep_up_once(
+            database_url,
+            Observers(),
+            instance="test",
+            retention_days=30,
+            clock=monotonic,
+            believed=lambda: believed,
+        )
+
+    async with housekeeper(database_url) as session:
+        assert await pass_over()
+        assert await idempotency.begin(session, DIGEST, request=DIGEST, owner="me") is None
+        clock.set(60 * DAY)
+        assert await pass_over()
+        kept = await idempotency.begin(session, DIGEST, request=DIGEST, owner="me")
+        clock.set(0)
+
+    assert kept is not None
 
 
 async def test_the_first_pass_trusts_a_clock_as_far_as_days_are_ready(

@@ -243,6 +243,19 @@ def with_counted(now: State, before: State | None, one: Happened) -> State:
     return replace(now, counted=kept, counted_from=since)
 
 
+def new_state(rule: Rule, event: Event, job_id: UUID, *, now: datetime) -> State:
+    """Return the state of what has just been found to stand so."""
+    return State(
+        rule_id=rule.id,
+        event=event,
+        job_id=job_id,
+        many=1,
+        execution_id=None,
+        since=now,
+        last_at=now,
+    )
+
+
 def begin(rule: Rule, state: State, *, job: str | None, why: str) -> Judged:
     """Tell of a state that has come to the count of its rule, once."""
     needed = 1 if state.event in STANDING else rule.after
@@ -353,3 +366,9 @@ class Standing:
     def removed(self) -> list[Key]:
         """Return the keys of the states to be removed."""
         return [key for key in self.changed if key not in self.states]
+
+
+def channels_of(told: Told, rules: Sequence[Rule]) -> list[str | None]:
+    """Return the channels that are told; None for the record alone."""
+    channels = next((rule.channels for rule in rules if rule.id == told.rule_id), ())
+    return [*channels] or [None]
