@@ -235,7 +235,20 @@ class Instance:
                     look_past=PastCrowds(suspects).keep_claiming(),
                     plan=planning.keep_working(),
                     know_flows=self.once_admitted(flows.keep_known),
-                    keep_house=self.keep_house(pools),
+                    keep_house=self.once_admitted(
+                        lambda: keep_house(
+                            self.settings,
+                            pools,
+                            self.isolation,
+                            sweep,
+                            targets_written=self.targets_written,
+                            set_back=self.set_back,
+                            bulk_told=self.bulk_told,
+                            alerts_told=self.alerts_told,
+                            windows=self.windows,
+                            believed=self.clock.believed,
+                        )
+                    ),
                 )
             )
             async with asyncio.timeout(None) as limit, executions:
@@ -304,22 +317,6 @@ class Instance:
         """Run a task once the database has let this instance in."""
         await self.admitted.wait()
         await task()
-
-    async def keep_house(self, pools: Pools) -> None:
-        """Run the tasks that no job waits for, such as the upkeep, once connected."""
-        await self.admitted.wait()
-        await keep_house(
-            self.settings,
-            pools,
-            self.isolation,
-            self.sweep,
-            targets_written=self.targets_written,
-            set_back=self.set_back,
-            bulk_told=self.bulk_told,
-            alerts_told=self.alerts_told,
-            windows=self.windows,
-            believed=self.clock.believed,
-        )
 
     async def look_through_outages(self, poller: Poller, dispatcher: Dispatcher) -> None:
         """Look on a session until stopped; open another session whenever one is lost."""
