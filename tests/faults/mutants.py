@@ -167,7 +167,7 @@ MUTANTS = (
             "and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))"
         ),
         after="next_run <= now() + :ahead_seconds::float8 * interval '1 second'",
-        tests=(PROTOCOL,),
+        tests=(RACES,),
     ),
     Mutant(
         what="a lease that could not be extended is believed",
