@@ -15,6 +15,8 @@ from app.db import Database
 from tests.support.api import JOB, fields
 from tests.support.builders import insert_job, job_row, plan_jobs
 
+together = pytest.mark.asyncio(loop_scope="module")
+"""What tests have that share an API and its database."""
 INSTANTS = ("run_at", "starts_at", "ends_at")
 ID = "01a20b8a-bff9-74d9-850d-71f7929b30ee"
 OVERLAPS = ["skip", "buffer_one", "buffer_all", "cancel_other", "allow_all"]
@@ -202,18 +204,19 @@ async def typed(connection: asyncpg.Connection, db: Database, columns: dict[str,
     return await job_row(connection, job_id)
 
 
+@together
 @pytest.mark.parametrize(("columns", "field"), REFUSED)
 async def test_what_one_door_refuses_the_other_refuses_for_the_same_field(
-    api: httpx.AsyncClient,
-    connection: asyncpg.Connection,
-    db: Database,
+    module_api: httpx.AsyncClient,
+    module_connection: asyncpg.Connection,
+    module_db: Database,
     columns: dict[str, Any],
     field: str,
 ) -> None:
     columns = resolved(columns)
-    answer = await api.post("/v1/jobs", json=JOB | columns)
+    answer = await module_api.post("/v1/jobs", json=JOB | columns)
     try:
-        row = await typed(connection, db, columns)
+        row = await typed(module_connection, module_db, columns)
     except asyncpg.CheckViolationError as refusal:
         named, hint = refusal.column_name, refusal.hint
     else:
@@ -225,21 +228,24 @@ async def test_what_one_door_refuses_the_other_refuses_for_the_same_field(
     assert (named, bool(hint)) == (field, True)
 
 
+@together
 @pytest.mark.parametrize(("columns", "kept"), ACCEPTED)
 async def test_what_one_door_takes_the_other_takes_for_the_same_job(
-    api: httpx.AsyncClient,
-    connection: asyncpg.Connection,
-    db: Database,
+    module_api: httpx.AsyncClient,
+    module_connection: asyncpg.Connection,
+    module_db: Database,
     columns: dict[str, Any],
     kept: dict[str, Any],
 ) -> None:
     columns = resolved(columns)
-    row = await typed(connection, db, {name: v for name, v in columns.items() if name != "name"})
+    row = await typed(
+        module_connection, module_db, {name: v for name, v in columns.items() if name != "name"}
+    )
 
-    answer = await api.post("/v1/jobs", json=JOB | columns)
+    answer = await module_api.post("/v1/jobs", json=JOB | columns)
 
     assert answer.status_code == 201, answer.text
-    other = (await api.get(f"/v1/jobs/{row['id']}")).json()
+    other = (await module_api.get(f"/v1/jobs/{row['id']}")).json()
     for name, value in kept.items():
         assert answer.json()[name] == value
         assert name == "name" or other[name] == value

@@ -171,14 +171,6 @@ async def admin(module_api: httpx.AsyncClient, root: str) -> AsyncIterator[httpx
         yield client
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def database(module_database: str) -> AsyncIterator[asyncpg.Connection]:
-    """Give a connection to the database that `admin` is of."""
-    connection = await asyncpg.connect(module_database)
-    yield connection
-    await connection.close()
-
-
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
@@ -252,10 +244,10 @@ async def test_a_wrong_key(admin: httpx.AsyncClient, method: str, path: str) -> 
 @together
 @every_call
 async def test_an_expired_key(
-    admin: httpx.AsyncClient, database: asyncpg.Connection, method: str, path: str
+    admin: httpx.AsyncClient, module_connection: asyncpg.Connection, method: str, path: str
 ) -> None:
     expired = await make(admin, expires_in_seconds=3600)
-    await database.execute(
+    await module_connection.execute(
         "update tocsin.api_keys set expires_at = now() where prefix = $1", expired["prefix"]
     )
 
@@ -275,15 +267,15 @@ async def test_a_revoked_key(admin: httpx.AsyncClient, method: str, path: str) -
 @together
 @every_call
 async def test_a_session_that_is_none_or_over(
-    admin: httpx.AsyncClient, database: asyncpg.Connection, method: str, path: str
+    admin: httpx.AsyncClient, module_connection: asyncpg.Connection, method: str, path: str
 ) -> None:
     key = await make(admin)
     over, out, expired, revoked = [await sign_in(admin, key["key"]) for _ in range(4)]
-    await database.execute(
+    await module_connection.execute(
         "update tocsin.sessions set expires_at = now() where digest = $1", digest_of(over)
     )
     assert (await admin.delete("/session", headers=browser(out))).status_code == 204
-    await database.execute(
+    await module_connection.execute(
         "update tocsin.api_keys set expires_at = now() where prefix = $1", key["prefix"]
     )
     admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]
@@ -294,7 +286,7 @@ async def test_a_session_that_is_none_or_over(
     for held in ("", "0" * 63, key["key"]):
         assert await refused(admin, method, path, headers=browser(held)) == 'Bearer realm="tocsin"'
 
-    await database.execute(
+    await module_connection.execute(
         "update tocsin.api_keys set expires_at = null where prefix = $1", key["prefix"]
     )
     admin._transport.app.state.key_ring.forget()  # type: ignore[attr-defined]

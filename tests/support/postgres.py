@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import pytest_asyncio
 from msgspec import Struct
 from testcontainers.community.postgres import PostgresContainer
 
@@ -266,6 +267,14 @@ def any_database(any_postgres: PostgresServer) -> Iterator[str]:
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """Give a connection to the test's database."""
     connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_connection(module_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Give a connection to the database that the tests of a module share."""
+    connection = await asyncpg.connect(module_database)
     yield connection
     await connection.close()
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from app.core.runs.claim import Claim
 from app.db import Database, claims
@@ -16,6 +17,13 @@ LEASE_SECONDS = 60.0
 async def db(database_url: str) -> AsyncIterator[Database]:
     """Give the pool on which an instance settles and publishes."""
     async with Database.connect(database_url, application_name="test") as db:
+        yield db
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_db(module_database: str) -> AsyncIterator[Database]:
+    """Give such a pool on the database that the tests of a module share."""
+    async with Database.connect(module_database, application_name="test") as db:
         yield db
 
 
