@@ -72,6 +72,7 @@ async def test_a_channel_is_masked_and_one_in_use_stays(
     ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -95,9 +96,9 @@ async def test_a_channel_is_masked_and_one_in_use_stays(
     ],
 )
 async def test_what_is_wrong_is_refused_and_named(
-    api: httpx.AsyncClient, path: str, body: dict[str, Any], field: str
+    module_api: httpx.AsyncClient, path: str, body: dict[str, Any], field: str
 ) -> None:
-    answer = await api.put(f"/v1/alerts/{path}", json=body)
+    answer = await module_api.put(f"/v1/alerts/{path}", json=body)
 
     assert (answer.status_code, fields(answer)) == (422, [field])
 

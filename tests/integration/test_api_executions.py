@@ -178,6 +178,7 @@ async def test_a_deleted_job_has_its_executions_by_id(
     assert (await api.get(f"/v1/jobs/{uuid4()}/executions")).status_code == 404
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("address", "field", "remedy"),
     [
@@ -213,11 +214,11 @@ async def test_a_deleted_job_has_its_executions_by_id(
     ],
 )
 async def test_a_parameter_that_cannot_be_meant_is_refused(
-    api: httpx.AsyncClient, address: str, field: str, remedy: str
+    module_api: httpx.AsyncClient, address: str, field: str, remedy: str
 ) -> None:
-    await api.put("/v1/jobs/report", json=LATER)
+    await module_api.put("/v1/jobs/report", json=LATER)
 
-    answer = await api.get(address)
+    answer = await module_api.get(address)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]

@@ -209,6 +209,7 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
     assert fields(answer) == ["name"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("change", "field", "remedy"),
     [
@@ -271,14 +272,14 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
     ],
 )
 async def test_what_breaks_a_rule_is_refused_with_field_and_remedy(
-    api: httpx.AsyncClient, change: dict[str, Any], field: str, remedy: str
+    module_api: httpx.AsyncClient, change: dict[str, Any], field: str, remedy: str
 ) -> None:
-    answer = await api.post("/v1/jobs", json=LATER | change)
+    answer = await module_api.post("/v1/jobs", json=LATER | change)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]
     assert remedy in answer.json()["errors"][0]["message"]
-    assert (await api.get("/v1/jobs")).json()["items"] == []
+    assert (await module_api.get("/v1/jobs")).json()["items"] == []
 
 
 async def test_all_that_is_wrong_is_said_at_once(api: httpx.AsyncClient) -> None:
@@ -317,6 +318,7 @@ async def test_a_job_is_deleted_only_in_the_version_that_was_read(api: httpx.Asy
     assert (refused.status_code, taken.status_code) == (412, 204)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "reference",
     ["nobody", "01a20b8a-bff9-74d9-850d-71f7929b30ee", "%00", "a%0Ab", "n" * 300, "%F0%9F%94%94"],
@@ -334,9 +336,9 @@ async def test_a_job_is_deleted_only_in_the_version_that_was_read(api: httpx.Asy
     ],
 )
 async def test_a_job_that_is_not_there_is_not_found(
-    api: httpx.AsyncClient, reference: str, method: str, path: str
+    module_api: httpx.AsyncClient, reference: str, method: str, path: str
 ) -> None:
-    answer = await api.request(
+    answer = await module_api.request(
         method, f"/v1/jobs/{reference}{path}", json={} if method == "PATCH" else None
     )
 

@@ -111,6 +111,7 @@ async def test_a_name_is_free_again_once_its_key_is_revoked(admin: httpx.AsyncCl
     assert (await admin.get(f"/v1/keys/{first}")).json()["revoked_at"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -128,9 +129,9 @@ async def test_a_name_is_free_again_once_its_key_is_revoked(admin: httpx.AsyncCl
     ],
 )
 async def test_what_no_key_can_be_is_refused_by_name(
-    api: httpx.AsyncClient, body: dict[str, object], field: str
+    module_api: httpx.AsyncClient, body: dict[str, object], field: str
 ) -> None:
-    answer = await api.post("/v1/keys", json=body)
+    answer = await module_api.post("/v1/keys", json=body)
 
     assert answer.status_code == 422
     assert fields(answer) == [field]

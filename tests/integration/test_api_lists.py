@@ -143,6 +143,7 @@ async def test_a_lease_that_ran_out_is_no_execution(
     assert await names(api, state="retrying") == ["lost"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("filters", "field", "remedy"),
     [
@@ -159,9 +160,9 @@ async def test_a_lease_that_ran_out_is_no_execution(
     ],
 )
 async def test_a_parameter_that_cannot_be_meant_is_refused(
-    api: httpx.AsyncClient, filters: dict[str, Any], field: str, remedy: str
+    module_api: httpx.AsyncClient, filters: dict[str, Any], field: str, remedy: str
 ) -> None:
-    answer = await api.get("/v1/jobs", params=filters)
+    answer = await module_api.get("/v1/jobs", params=filters)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]
@@ -416,6 +417,7 @@ async def test_pages_are_in_the_order_of_ids(
     assert all(one > other for one, other in pairwise(ids))
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -427,8 +429,10 @@ async def test_pages_are_in_the_order_of_ids(
         ("/v1/jobs?limit=1&limit=2", "limit"),
     ],
 )
-async def test_no_filter_is_overlooked(api: httpx.AsyncClient, query: str, field: str) -> None:
-    answer = await api.get(query)
+async def test_no_filter_is_overlooked(
+    module_api: httpx.AsyncClient, query: str, field: str
+) -> None:
+    answer = await module_api.get(query)
 
     assert (answer.status_code, fields(answer)) == (422, [field])
 

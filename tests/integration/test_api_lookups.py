@@ -190,6 +190,7 @@ async def test_what_few_jobs_meet_is_found_however_many_others_there_are(
     assert len(pages) > 1
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("filters", "field", "remedy"),
     [
@@ -204,9 +205,9 @@ async def test_what_few_jobs_meet_is_found_however_many_others_there_are(
     ids=str,
 )
 async def test_a_parameter_that_cannot_be_meant_is_refused(
-    api: httpx.AsyncClient, filters: dict[str, str], field: str, remedy: str
+    module_api: httpx.AsyncClient, filters: dict[str, str], field: str, remedy: str
 ) -> None:
-    answer = await api.get("/v1/jobs", params=filters)
+    answer = await module_api.get("/v1/jobs", params=filters)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]

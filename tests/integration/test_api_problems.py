@@ -30,6 +30,7 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
     )
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "body",
     [
@@ -57,9 +58,9 @@ def is_problem(answer: httpx.Response, status: int) -> bool:
     ],
 )
 async def test_a_body_that_is_no_json_is_malformed(
-    api: httpx.AsyncClient, method: str, address: str, body: bytes
+    module_api: httpx.AsyncClient, method: str, address: str, body: bytes
 ) -> None:
-    answer = await api.request(method, address, content=body, headers=JSON)
+    answer = await module_api.request(method, address, content=body, headers=JSON)
 
     assert is_problem(answer, 400), answer.text
 
@@ -94,6 +95,7 @@ async def test_a_body_without_a_type_is_taken_for_json(api: httpx.AsyncClient) -
     assert answer.status_code == 201
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("accept", "status"),
     [
@@ -108,21 +110,25 @@ async def test_a_body_without_a_type_is_taken_for_json(api: httpx.AsyncClient) -
     ],
 )
 async def test_an_answer_in_json_must_be_acceptable(
-    api: httpx.AsyncClient, accept: str, status: int
+    module_api: httpx.AsyncClient, accept: str, status: int
 ) -> None:
-    answer = await api.get("/v1/jobs", headers={"Accept": accept})
+    answer = await module_api.get("/v1/jobs", headers={"Accept": accept})
 
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == (PROBLEM if status == 406 else "application/json")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "address", ["/v2/jobs", "/v1", "/v1/job", "/v1/jobs/a/b/c", "/favicon.ico"]
 )
-async def test_an_address_that_is_none_is_not_found(api: httpx.AsyncClient, address: str) -> None:
-    assert is_problem(await api.get(address), 404)
+async def test_an_address_that_is_none_is_not_found(
+    module_api: httpx.AsyncClient, address: str
+) -> None:
+    assert is_problem(await module_api.get(address), 404)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("method", "address", "allowed"),
     [
@@ -134,9 +140,9 @@ async def test_an_address_that_is_none_is_not_found(api: httpx.AsyncClient, addr
     ],
 )
 async def test_a_method_that_is_not_taken_says_which_are(
-    api: httpx.AsyncClient, method: str, address: str, allowed: str
+    module_api: httpx.AsyncClient, method: str, address: str, allowed: str
 ) -> None:
-    answer = await api.request(method, address)
+    answer = await module_api.request(method, address)
 
     assert is_problem(answer, 405)
     assert allowed in answer.headers["Allow"].split(", ")

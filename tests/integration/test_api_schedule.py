@@ -146,6 +146,7 @@ async def test_the_preview_is_what_a_job_then_does(api: httpx.AsyncClient) -> No
     assert shown["runs"][0]["at"] == job["next_run"]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("schedule", "field"),
     [
@@ -165,14 +166,15 @@ async def test_the_preview_is_what_a_job_then_does(api: httpx.AsyncClient) -> No
     ],
 )
 async def test_a_schedule_that_cannot_be_meant_is_refused(
-    api: httpx.AsyncClient, schedule: dict[str, Any], field: str
+    module_api: httpx.AsyncClient, schedule: dict[str, Any], field: str
 ) -> None:
-    answer = await api.post(ADDRESS, json=schedule)
+    answer = await module_api.post(ADDRESS, json=schedule)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -185,11 +187,11 @@ async def test_a_schedule_that_cannot_be_meant_is_refused(
     ],
 )
 async def test_a_hundred_runs_take_bounded_time(
-    api: httpx.AsyncClient, schedule: dict[str, Any]
+    module_api: httpx.AsyncClient, schedule: dict[str, Any]
 ) -> None:
     started = monotonic()
 
-    shown = await preview(api, timezone="America/New_York", count=100, **schedule)
+    shown = await preview(module_api, timezone="America/New_York", count=100, **schedule)
 
     assert shown["runs"]
     assert monotonic() - started < BOUNDED_SECONDS

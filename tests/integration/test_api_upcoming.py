@@ -223,6 +223,7 @@ async def test_without_an_end_it_is_a_day_ahead(api: httpx.AsyncClient, now: dat
     assert now + day - HOUR < datetime.fromisoformat(found["until"]) < now + day + HOUR
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("parameters", "field", "remedy"),
     [
@@ -239,9 +240,9 @@ async def test_without_an_end_it_is_a_day_ahead(api: httpx.AsyncClient, now: dat
     ids=str,
 )
 async def test_a_parameter_that_cannot_be_meant_is_refused(
-    api: httpx.AsyncClient, parameters: dict[str, str], field: str, remedy: str
+    module_api: httpx.AsyncClient, parameters: dict[str, str], field: str, remedy: str
 ) -> None:
-    answer = await api.get("/v1/upcoming", params=parameters)
+    answer = await module_api.get("/v1/upcoming", params=parameters)
 
     assert answer.status_code == 422, answer.text
     assert fields(answer) == [field]

@@ -83,6 +83,7 @@ async def test_jobs_are_found_by_words_and_filters(
     assert ("No job is found" in page.text) == (not found)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("address", "search", "said"),
     [
@@ -97,9 +98,9 @@ async def test_jobs_are_found_by_words_and_filters(
     ],
 )
 async def test_a_search_that_cannot_be_says_what_to_write(
-    api: httpx.AsyncClient, address: str, search: str, said: str
+    module_api: httpx.AsyncClient, address: str, search: str, said: str
 ) -> None:
-    page = await api.get(address, params={"q": search})
+    page = await module_api.get(address, params={"q": search})
 
     assert page.status_code == 422
     assert said in page.text
@@ -107,12 +108,13 @@ async def test_a_search_that_cannot_be_says_what_to_write(
     assert f'value="{search}"' in page.text
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "search", ["\0", '"', ":", "a:b:c", "<script>alert(1)</script>", "x" * 5000]
 )
-async def test_no_search_breaks_a_page(api: httpx.AsyncClient, search: str) -> None:
+async def test_no_search_breaks_a_page(module_api: httpx.AsyncClient, search: str) -> None:
     for address in ("/jobs", "/executions"):
-        page = await api.get(address, params={"q": search})
+        page = await module_api.get(address, params={"q": search})
         assert page.status_code in {200, 422}
         assert "<script>alert" not in page.text
 
@@ -273,6 +275,7 @@ async def test_executions_are_found_and_each_has_a_page(
     assert await found("") == [missed, bad, good]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("address", "status", "said"),
     [
@@ -287,9 +290,9 @@ async def test_executions_are_found_and_each_has_a_page(
     ],
 )
 async def test_what_is_not_there_is_said_so(
-    api: httpx.AsyncClient, address: str, status: int, said: str
+    module_api: httpx.AsyncClient, address: str, status: int, said: str
 ) -> None:
-    page = await api.get(address, headers={"Accept": "text/html,*/*;q=0.8"})
+    page = await module_api.get(address, headers={"Accept": "text/html,*/*;q=0.8"})
 
     assert page.status_code == status
     assert said in page.text
@@ -329,6 +332,7 @@ async def test_the_hours_of_the_week_lead_to_their_runs(
     assert "<code>0 3 * * *</code>" in cut
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -339,9 +343,9 @@ async def test_the_hours_of_the_week_lead_to_their_runs(
     ],
 )
 async def test_an_hour_that_cannot_be_shown_says_why(
-    api: httpx.AsyncClient, given: str, said: str
+    module_api: httpx.AsyncClient, given: str, said: str
 ) -> None:
-    page = await api.get("/upcoming", params={"from": given})
+    page = await module_api.get("/upcoming", params={"from": given})
 
     assert (page.status_code, said in page.text) == (422, True)
 

@@ -65,16 +65,17 @@ async def test_an_edit_of_nothing_but_a_type_is_stored(  # noqa: PLR0913, PLR091
     assert changed in {"metadata", "target.json", "target.headers"}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("value", [0, 1.0, True, 1e20, 1e-7, -0.0, 100.0, 2**70, None, "1"])
 @pytest.mark.parametrize("form", [http, metadata])
 async def test_to_say_the_same_again_writes_nothing(
-    api: httpx.AsyncClient,
+    module_api: httpx.AsyncClient,
     value: Any,  # noqa: ANN401
     form: Any,  # noqa: ANN401
 ) -> None:
-    first = await api.put("/v1/jobs/job", json=LATER | form(value))
+    first = await module_api.put("/v1/jobs/job", json=LATER | form(value))
 
-    again = await api.put("/v1/jobs/job", json=LATER | form(value))
+    again = await module_api.put("/v1/jobs/job", json=LATER | form(value))
 
     assert again.headers["ETag"] == first.headers["ETag"]
 
@@ -121,15 +122,18 @@ async def test_no_digit_of_a_row_typed_in_psql_is_lost(
     assert (await stored(connection)).count(LONG) == 2
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400"])
 @pytest.mark.parametrize("place", ["metadata", "target"])
 async def test_a_number_that_no_program_can_hold_is_refused(
-    api: httpx.AsyncClient, number: str, place: str
+    module_api: httpx.AsyncClient, number: str, place: str
 ) -> None:
     job = LATER | {"metadata": {}, place: {"url": HTTP} | {"json": {"n": "NUMBER"}}}
     body = json.dumps(job).replace('"NUMBER"', number)
 
-    answer = await api.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+    answer = await module_api.post(
+        "/v1/jobs", content=body, headers={"Content-Type": "application/json"}
+    )
 
     assert answer.status_code == 422
     [error] = answer.json()["errors"]

@@ -93,6 +93,7 @@ async def test_psql_refuses_what_makes_no_pause(
     assert refused.value.column_name == column
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("address", "body", "field"),
     [
@@ -107,11 +108,11 @@ async def test_psql_refuses_what_makes_no_pause(
     ],
 )
 async def test_the_api_refuses_what_makes_no_pause(
-    api: httpx.AsyncClient, address: str, body: dict[str, Any], field: str
+    module_api: httpx.AsyncClient, address: str, body: dict[str, Any], field: str
 ) -> None:
-    await api.put("/v1/jobs/report", json=HOURLY)
+    await module_api.put("/v1/jobs/report", json=HOURLY)
 
-    answer = await api.post(address, json=body)
+    answer = await module_api.post(address, json=body)
 
     assert (answer.status_code, fields(answer)) == (422, [field])
 

@@ -23,12 +23,13 @@ async def test_a_request_keeps_the_id_that_it_comes_with(
     assert answer.headers.get_list("X-Request-Id") == [given]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("given", ["", f"{LONGEST}a", "a b", "a\tb", "ä", "-a", '"}', "a;b"])
 async def test_an_id_that_could_forge_a_line_is_replaced(
-    api: httpx.AsyncClient, given: str
+    module_api: httpx.AsyncClient, given: str
 ) -> None:
     answers = [
-        await api.get(path, headers={"X-Request-Id": given.encode()})
+        await module_api.get(path, headers={"X-Request-Id": given.encode()})
         for path in ("/health/live", "/v1/jobs/none", "/nowhere", "/v1/jobs?unknown=1")
     ]
 

@@ -270,6 +270,7 @@ async def test_no_function_depends_on_how_a_session_reads_backslashes(
     assert bodies == []
 
 
+@together
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
@@ -290,9 +291,9 @@ async def test_no_function_depends_on_how_a_session_reads_backslashes(
     ],
 )
 async def test_a_refusal_names_what_may_be_written(
-    api: httpx.AsyncClient, change: dict[str, Any], field: str, words: str
+    module_api: httpx.AsyncClient, change: dict[str, Any], field: str, words: str
 ) -> None:
-    answer = await api.post("/v1/jobs", json=JOB | HOURLY | change)
+    answer = await module_api.post("/v1/jobs", json=JOB | HOURLY | change)
 
     assert answer.status_code == 422
     [error] = answer.json()["errors"]

@@ -26,11 +26,12 @@ ANSWERS = [
 ]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
 async def test_every_answer_has_the_headers(
-    api: httpx.AsyncClient, method: str, path: str, status: int
+    module_api: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
-    answer = await api.request(method, path)
+    answer = await module_api.request(method, path)
 
     assert answer.status_code == status
     for name in HEADERS:

@@ -55,6 +55,7 @@ async def test_headers_have_a_size(database_url: str) -> None:
     assert codes == [200, 400]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("field", "fits", "does_not"),
     [
@@ -70,12 +71,12 @@ async def test_headers_have_a_size(database_url: str) -> None:
     ],
 )
 async def test_fields_have_a_size(
-    api: httpx.AsyncClient, field: str, fits: object, does_not: object
+    module_api: httpx.AsyncClient, field: str, fits: object, does_not: object
 ) -> None:
-    good = await api.post("/v1/jobs", json=LATER | ({field: fits} if fits else {}))
+    good = await module_api.post("/v1/jobs", json=LATER | ({field: fits} if fits else {}))
     schedule = {"cron": "0 0 * * *"} if field == "timezone" else {}
     base = JOB if field in {"cron", "timezone"} else LATER
-    bad = await api.post("/v1/jobs", json=base | schedule | {field: does_not})
+    bad = await module_api.post("/v1/jobs", json=base | schedule | {field: does_not})
 
     assert good.status_code == 201, good.text
     assert bad.status_code == 422
