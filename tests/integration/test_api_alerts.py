@@ -1,6 +1,7 @@
 """Rules and channels over the API and in SQL: the same verdicts, and what was told is listed."""
 
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -114,6 +115,7 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
 }
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("name", "value", "is_fine"),
     [
@@ -124,20 +126,20 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     ],
 )
 async def test_both_doors_judge_a_rule_alike(
-    api: httpx.AsyncClient,
-    connection: asyncpg.Connection,
+    module_api: httpx.AsyncClient,
+    module_connection: asyncpg.Connection,
     name: str,
     value: object,
     *,
     is_fine: bool,
 ) -> None:
-    await api.put("/v1/alerts/channels/ops", json=SLACK)
+    await module_api.put("/v1/alerts/channels/ops", json=SLACK)
     given = {"events": ["failed"]} | {name: value}
 
-    answer = await api.put("/v1/alerts/rules/one", json=given)
+    answer = await module_api.put(f"/v1/alerts/rules/{uuid4()}", json=given)
     refused = None
     try:
-        await insert_rule(connection, **({"name": "typed"} | given))  # type: ignore[arg-type]
+        await insert_rule(module_connection, **({"name": f"typed {uuid4()}"} | given))  # type: ignore[arg-type]
     except asyncpg.CheckViolationError as error:
         refused = error.column_name or error.constraint_name
 
@@ -148,6 +150,7 @@ async def test_both_doors_judge_a_rule_alike(
         assert name in str(refused)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("given", "field"),
     [
@@ -176,12 +179,15 @@ async def test_both_doors_judge_a_rule_alike(
     ],
 )
 async def test_both_doors_judge_numbers_alike(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, given: dict[str, Any], field: str | None
+    module_api: httpx.AsyncClient,
+    module_connection: asyncpg.Connection,
+    given: dict[str, Any],
+    field: str | None,
 ) -> None:
-    answer = await api.put("/v1/alerts/rules/one", json=given)
+    answer = await module_api.put(f"/v1/alerts/rules/{uuid4()}", json=given)
     refused = None
     try:
-        await insert_rule(connection, **({"name": "typed"} | given))
+        await insert_rule(module_connection, **({"name": f"typed {uuid4()}"} | given))
     except asyncpg.CheckViolationError as error:
         refused = error.constraint_name
 

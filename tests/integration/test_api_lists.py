@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from msgspec import json
 
 from app.db import Database, jobs
@@ -192,6 +193,13 @@ async def filled(connection: asyncpg.Connection) -> None:
     await connection.execute("vacuum analyze tocsin.jobs")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def full(module_connection: asyncpg.Connection) -> asyncpg.Connection:
+    """Give a connection to such a database, for tests that change nothing in it."""
+    await filled(module_connection)
+    return module_connection
+
+
 def rows_read(plan: dict[str, Any]) -> int:
     """Count the rows that all scans of a plan touched."""
     own = 0
@@ -216,6 +224,7 @@ async def explained(
     return plan
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     ("filters", "most"),
     [
@@ -235,30 +244,27 @@ async def explained(
     ids=str,
 )
 async def test_a_page_reads_about_as_many_rows_as_it_has(
-    connection: asyncpg.Connection, filters: dict[str, Any], most: int
+    full: asyncpg.Connection, filters: dict[str, Any], most: int
 ) -> None:
-    await filled(connection)
     window = MAX_SEARCHED if filters.keys() & {"state", "kind", "text_pattern"} else 51
 
-    plan = await explained(connection, "jobs.page", limit=51, window=window, **filters)
+    plan = await explained(full, "jobs.page", limit=51, window=window, **filters)
 
     assert rows_read(plan) <= most
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("prefix", "most"), [("job-1999", 200), ("job-", 100), ("nobody", 0)])
 async def test_a_page_of_names_reads_about_as_many_rows_as_it_has(
-    connection: asyncpg.Connection, prefix: str, most: int
+    full: asyncpg.Connection, prefix: str, most: int
 ) -> None:
-    await filled(connection)
     pattern = f"{prefix}%"
-    found = await explained(connection, "jobs.named", name_pattern=pattern, most=100)
-    rows = await connection.fetch(
-        "select id from tocsin.jobs where name like $1 limit 100", pattern
-    )
+    found = await explained(full, "jobs.named", name_pattern=pattern, most=100)
+    rows = await full.fetch("select id from tocsin.jobs where name like $1 limit 100", pattern)
     named = [row["id"] for row in rows] if len(rows) < 100 else None
 
     plan = await explained(
-        connection, "jobs.page", limit=51, window=MAX_SEARCHED, named=named, name_pattern=pattern
+        full, "jobs.page", limit=51, window=MAX_SEARCHED, named=named, name_pattern=pattern
     )
 
     assert rows_read(found) <= 100
@@ -292,6 +298,7 @@ async def test_a_prefix_that_no_recent_job_has_is_searched_by_parts(
     assert pages > 1
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "filters",
     [
@@ -306,31 +313,29 @@ async def test_a_prefix_that_no_recent_job_has_is_searched_by_parts(
     ids=str,
 )
 async def test_a_page_that_finds_nothing_reads_no_more_than_is_said(
-    connection: asyncpg.Connection, filters: dict[str, Any]
+    full: asyncpg.Connection, filters: dict[str, Any]
 ) -> None:
-    await filled(connection)
-
-    plan = await explained(connection, "jobs.page", limit=51, window=1000, **filters)
+    plan = await explained(full, "jobs.page", limit=51, window=1000, **filters)
     narrow = {name: filters[name] for name in ("tags", "state") if name in filters}
-    end = await explained(connection, "jobs.page_end", window=1000, **narrow)
+    end = await explained(full, "jobs.page_end", window=1000, **narrow)
 
     assert rows_read(plan) <= 1001
     assert rows_read(end) <= 1001
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
     "filters", [{}, {"kind": "fax"}, {"failing": True}, {"tags": ["rare"]}], ids=str
 )
 async def test_a_page_by_next_run_reads_no_more_than_its_place_in_the_order(
-    connection: asyncpg.Connection, filters: dict[str, Any]
+    full: asyncpg.Connection, filters: dict[str, Any]
 ) -> None:
-    await filled(connection)
-    start = await connection.fetchval("select min(next_run) from tocsin.jobs")
+    start = await full.fetchval("select min(next_run) from tocsin.jobs")
     [second, millisecond] = [timedelta(seconds=1), timedelta(milliseconds=1)]
 
-    place = await explained(connection, "jobs.next_run_place", since=start, window=500)
+    place = await explained(full, "jobs.next_run_place", since=start, window=500)
     crowd = await explained(
-        connection,
+        full,
         "jobs.page_by_next_run",
         since=start,
         until=start + second,
@@ -340,7 +345,7 @@ async def test_a_page_by_next_run_reads_no_more_than_its_place_in_the_order(
         **filters,
     )
     nobody = await explained(
-        connection,
+        full,
         "jobs.page_by_next_run",
         since=start - second,
         until=start - millisecond,

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -31,36 +32,45 @@ def headers(value: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"kind": "amqp", "target": target}
 
 
-async def stored(connection: asyncpg.Connection) -> str:
-    text: str = await connection.fetchval("select target::text || metadata::text from tocsin.jobs")
+async def stored(connection: asyncpg.Connection, name: str | None = None) -> str:
+    """Return what is kept of a job: of the one with a name, or of the only one."""
+    text: str = await connection.fetchval(
+        """select target::text || metadata::text from tocsin.jobs
+           where $1::text is null or name = $1""",
+        name,
+    )
     return text
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("call", ["PATCH", "PUT"])
 @pytest.mark.parametrize("form", [http, metadata, headers])
 @pytest.mark.parametrize(("before", "after"), PAIRS)
 async def test_an_edit_of_nothing_but_a_type_is_stored(  # noqa: PLR0913, PLR0917
-    api: httpx.AsyncClient,
-    connection: asyncpg.Connection,
+    module_api: httpx.AsyncClient,
+    module_connection: asyncpg.Connection,
     before: Any,  # noqa: ANN401
     after: Any,  # noqa: ANN401
     form: Any,  # noqa: ANN401
     call: str,
 ) -> None:
-    first = await api.put("/v1/jobs/job", json=LATER | form(before))
+    name = f"job-{uuid4().hex}"
+    first = await module_api.put(f"/v1/jobs/{name}", json=LATER | form(before))
     change = form(after) if call == "PATCH" else LATER | form(after)
 
-    answer = await api.request(call, "/v1/jobs/job", json=change)
+    answer = await module_api.request(call, f"/v1/jobs/{name}", json=change)
 
     assert (first.status_code, answer.status_code) == (201, 200)
-    for name in form(after).keys() - {"kind"}:
-        assert json.dumps(answer.json()[name], sort_keys=True) == json.dumps(
-            form(after)[name], sort_keys=True
+    for field in form(after).keys() - {"kind"}:
+        assert json.dumps(answer.json()[field], sort_keys=True) == json.dumps(
+            form(after)[field], sort_keys=True
         )
-    assert json.dumps(after) in await stored(connection)
+    assert json.dumps(after) in await stored(module_connection, name)
     assert answer.headers["ETag"] != first.headers["ETag"]
-    [changed] = await connection.fetchval(
-        "select changed from tocsin.audit_log where action = 'update'"
+    [changed] = await module_connection.fetchval(
+        """select changed from tocsin.audit_log
+           where action = 'update' and entity_id = $1::text::uuid""",
+        first.json()["id"],
     )
     assert changed in {"metadata", "target.json", "target.headers"}
 

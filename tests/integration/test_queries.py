@@ -1,7 +1,9 @@
 """Every statement of `db/queries` fits the schema, and the hot ones stay index probes at size."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from uuid import uuid4
 
 import asyncpg
@@ -11,6 +13,7 @@ from msgspec import json
 from app.db import claims
 from app.db.listener import open_session
 from app.db.queries import load_queries, parse_queries, query
+from tests.support.postgres import PostgresServer
 
 ROWS = 100_000
 LITERALS = {
@@ -26,9 +29,20 @@ LITERALS = {
 SINCES = ["null", "now() - interval '2 seconds'"]
 
 
+@pytest.fixture(scope="module")
+def module_databases(
+    postgres_servers: Callable[[str], PostgresServer],
+) -> Iterator[Callable[[str], str]]:
+    """Give a database of each server, by its name, which the tests of this module share."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(postgres_servers(name).database()))
+
+
 @pytest.mark.parametrize("name", sorted(load_queries()))
-async def test_every_query_prepares_on_every_postgres(name: str, any_database: str) -> None:
-    connection = await asyncpg.connect(any_database)
+async def test_every_query_prepares_on_every_postgres(
+    name: str, any_postgres: PostgresServer, module_databases: Callable[[str], str]
+) -> None:
+    connection = await asyncpg.connect(module_databases(any_postgres.name))
     try:
         statement = await connection.prepare(query(name).sql)
         parameters = statement.get_parameters()
@@ -51,13 +65,15 @@ def test_parameters_are_numbered_in_the_order_of_their_first_use() -> None:
 @pytest.mark.parametrize(
     "name", sorted(name for name, query in load_queries().items() if query.reads)
 )
-async def test_what_is_said_to_read_writes_no_row(
-    name: str, connection: asyncpg.Connection
-) -> None:
+async def test_what_is_said_to_read_writes_no_row(name: str, module_database: str) -> None:
     nulls = ", ".join(["null"] * len(query(name).parameters))
-    await connection.execute("set plan_cache_mode = force_generic_plan")
-    await connection.execute(f"prepare one as {query(name).sql}")
-    plan = await connection.fetch(f"explain execute one{f'({nulls})' if nulls else ''}")
+    connection = await asyncpg.connect(module_database)
+    try:
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare one as {query(name).sql}")
+        plan = await connection.fetch(f"explain execute one{f'({nulls})' if nulls else ''}")
+    finally:
+        await connection.close()
     text = "\n".join(line for (line,) in plan)
 
     assert not re.search(r"^\W*(Insert|Update|Delete|Merge) on", text, re.MULTILINE), text
