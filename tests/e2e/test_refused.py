@@ -4,11 +4,12 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import asyncpg
 import click
 import pytest
 
@@ -41,22 +42,35 @@ async def printed(command: str, **variables: str) -> tuple[int, list[str]]:
     return process.returncode, said.decode().splitlines()
 
 
-@pytest.fixture
-async def empty_database(postgres_server: PostgresServer) -> AsyncIterator[str]:
-    """Give a database that nobody migrated."""
-    name = f"empty_{uuid4().hex}"
-    admin = await asyncpg.connect(postgres_server.url)
-    await admin.execute(f"create database {name}")
-    yield url_of(postgres_server.url, name)
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
+@pytest.fixture(scope="module")
+def unmigrated(postgres_server: PostgresServer) -> Iterator[Callable[[str], str]]:
+    """Give databases that nobody migrated, by their state; no command changes them."""
+
+    @contextmanager
+    def database(state: str) -> Iterator[str]:
+        name = f"empty_{uuid4().hex}"
+        run_psql(postgres_server.url, f"create database {name}")
+        url = url_of(postgres_server.url, name)
+        run_psql(url, UNMIGRATED[state])
+        yield url
+        run_psql(postgres_server.url, f"drop database {name} with (force)")
+
+    with ExitStack() as stack:
+        yield cache(lambda state: stack.enter_context(database(state)))
+
+
+@pytest.fixture(scope="module")
+def newer_database(module_database: str) -> str:
+    """Give a database that a newer version has migrated; every command leaves it as it is."""
+    run_psql(module_database, NEWER)
+    return module_database
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_wrong_password_is_one_sentence_and_the_end(
-    database_url: str, command: str
+    postgres_server: PostgresServer, command: str
 ) -> None:
-    address = urlsplit(database_url)
+    address = urlsplit(postgres_server.url)
     place = address.netloc.rpartition("@")[2]
     url = address._replace(netloc=f"{address.username}:{SECRET}@{place}").geturl()
 
@@ -114,26 +128,22 @@ def test_no_command_on_a_database_is_left_out_here() -> None:
 
 @pytest.mark.parametrize("command", EVERY_COMMAND)
 async def test_a_newer_schema_is_one_sentence_in_every_command(
-    database_url: str, connection: asyncpg.Connection, command: str
+    newer_database: str, command: str
 ) -> None:
-    await connection.execute(NEWER)
-
-    code, lines = await printed(command, TOCSIN_DATABASE_URL=database_url)
+    code, lines = await printed(command, TOCSIN_DATABASE_URL=newer_database)
 
     assert (code, len(lines)) == (1, 1), lines
     assert "the database has schema version 9999" in lines[0]
     assert "newer Tocsin" in lines[0] or "newest Tocsin" in lines[0]
-    assert await connection.fetchval("select count(*) from tocsin.api_keys") == 0
+    assert run_psql(newer_database, "select count(*) from tocsin.api_keys") == "0"
 
 
 @pytest.mark.parametrize("state", UNMIGRATED)
 @pytest.mark.parametrize("command", [one for one in EVERY_COMMAND if one not in MIGRATING])
 async def test_on_a_database_that_nobody_migrated_every_command_ends_with_what_to_run(
-    empty_database: str, command: str, state: str
+    unmigrated: Callable[[str], str], command: str, state: str
 ) -> None:
-    run_psql(empty_database, UNMIGRATED[state])
-
-    code, lines = await printed(command, TOCSIN_DATABASE_URL=empty_database)
+    code, lines = await printed(command, TOCSIN_DATABASE_URL=unmigrated(state))
 
     newest = max(int(file.name[:4]) for file in (ROOT / "db" / "migrations").glob("*.sql"))
     sentence = f"tocsin: the database lacks schema version {newest}: run `tocsin migrate`"
