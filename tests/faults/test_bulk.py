@@ -1,5 +1,6 @@
 """Somebody edits a great many jobs in one statement: what it does not lock stays on time."""
 
+import asyncio
 from time import monotonic
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.faults.conftest import Case
 from tests.support.builders import insert_job
+from tests.support.sink import Received, Wire
 from tests.support.waiting import until
 
 JOBS = 20_000
@@ -58,7 +60,13 @@ async def forget(connection: asyncpg.Connection, ids: list[UUID]) -> None:
 @pytest.mark.alone
 async def test_an_update_of_very_many_jobs_makes_no_other_late(case: Case, change: str) -> None:
     await recurring(case.connection, JOBS)
-    case.sink.on("/long", case.ledger.receiver(45.0))
+    seen, answered = asyncio.Event(), case.ledger.receiver()
+
+    async def take_long(wire: Wire, request: Received) -> None:
+        await seen.wait()
+        await answered(wire, request)
+
+    case.sink.on("/long", take_long)
     await case.processes.instance(lease_seconds=LEASE_SECONDS)
     held = [
         await insert_job(case.connection, target={"url": case.sink.url("/long")}) for _ in range(3)
@@ -81,6 +89,7 @@ async def test_an_update_of_very_many_jobs_makes_no_other_late(case: Case, chang
 
         await until(planned, "all are planned", within=90)
         late = await case.connection.fetchval(LATENESS, [row["id"] for row in changed])
+    seen.set()
     await forget(person, [row["id"] for row in changed if row["id"] not in held])
     await person.close()
 
