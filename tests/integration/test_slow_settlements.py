@@ -17,7 +17,7 @@ from tests.support.sink import Sink, late, reply
 MAX_LATE_SECONDS = 2.0
 """On a busy machine; a batch that is held up is late by three seconds and more."""
 BYSTANDERS = 20
-ROUNDS = 5
+ROUNDS = 3
 
 FUNCTION = """
     create function public.mine() returns trigger language plpgsql as

@@ -10,7 +10,7 @@ tests come last, one after another in a single process, when the others have not
 
 import fcntl
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -59,14 +59,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         turn.__exit__(None, None, None)
 
 
-@pytest.hookimpl(trylast=True)
+def expected_seconds(item: pytest.Item) -> float:
+    """Guess how long a test takes: one that was given more time than others takes more."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) / 20 if marker else 0.3
+
+
+@pytest.hookimpl(trylast=True)  # when those of faults have their time
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put tests that run alone last, and what takes no time before them, so that all end at once.
 
-    Of the rest come the files with many tests first.
+    Of the rest those files come first that take the longest.
     """
-    sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: (is_alone(item), item.path.is_relative_to(UNIT), -sizes[item.path]))
+    seconds: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        seconds[item.path] += expected_seconds(item)
+    items.sort(
+        key=lambda item: (is_alone(item), item.path.is_relative_to(UNIT), -seconds[item.path])
+    )
     worker = getattr(config, "workerinput", {"workerid": "none"})
     if worker["workerid"] == "gw0":  # all collect the same
         names = "\n".join(item.nodeid for item in items if is_alone(item))
