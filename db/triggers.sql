@@ -2704,6 +2704,16 @@ begin
     return found;
 end $$;
 
+-- When a window that concerned a job with these tags was last changed or ended, from an instant on; null: none was. Of those
+-- that are gone the audit log alone knows.
+create or replace function tocsin.windows_changed_at(tags text[], since timestamptz)
+returns timestamptz language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select max(a.at) from tocsin.audit_log a
+    where a.at >= since and a.entity = 'maintenance' and a.action in ('update', 'delete')
+      and (a.before ->> 'tag' is null or a.before ->> 'tag' = any (tags));
+end;
+
 -- Writes the changes of windows of maintenance into the audit log.
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -2757,6 +2767,8 @@ comment on function tocsin.maintain(tag text, ends_at timestamptz, starts_at tim
     'Lays a window over all jobs, or over those that have a tag, from now on or from an instant on; or by a calendar: select tocsin.maintain(tag => ''billing'', ends_at => now() + interval ''2 hours'', reason => ''the receiver is moved'');';
 comment on function tocsin.end_maintenance(id uuid) is
     'Ends a window, or takes one back that has yet to come; what it put off starts within seconds. False: there is none.';
+comment on function tocsin.windows_changed_at(tags text[], since timestamptz) is
+    'When a window that concerned a job with these tags was last changed or ended, from an instant on; null: none was. Of those that are gone the audit log alone knows.';
 comment on function tocsin.audit_maintenance() is
     'Writes the changes of windows of maintenance into the audit log.';
 -- db/triggers/7_overlap.sql: runs of a job side by side, where its overlap is allow_all.

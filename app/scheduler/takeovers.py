@@ -5,7 +5,13 @@ from msgspec.structs import replace
 from app.core.runs.claim import Settlement
 from app.core.runs.misfire import Attendance
 from app.core.runs.transition import released
-from app.core.runs.unbegun import as_first, dropped_as_first, judges_stood, unbegun_since
+from app.core.runs.unbegun import (
+    as_first,
+    dropped_as_first,
+    judges_stood,
+    unbegun_since,
+    unsure_of_next,
+)
 from app.db import Database, takeovers
 from app.db.clock import DatabaseClock
 from app.errors import DatabaseUnavailable
@@ -60,12 +66,14 @@ class Takeovers:
         if since is None or since > self.clock.now():
             return None  # what claimed it may not have believed that instant either
         held.claim = as_first(held.claim)
-        if self.closings.concern(held.claim) and judges_stood(attempts, since):
+        stood = judges_stood(attempts, since)
+        if stood and self.closings.concern(held.claim):
             settlement = await self.closings.judge(held)
             if settlement is not None:
                 return settlement
+        first = self.closings.aware(held.claim)
         return dropped_as_first(
-            self.closings.aware(held.claim),
+            first if stood else unsure_of_next(first),
             since=since,
             now=self.clock.now(),
             instance=self.instance,

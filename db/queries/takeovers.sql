@@ -2,8 +2,9 @@
 
 -- name: attempts, reads
 -- The attempts of a run before one, of the latest executions of the job, and when calendars of the job or windows that
--- concern it were last changed.
-select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at) as judges_changed_at
+-- concern it were last changed; of those that concern it no more, if it was in the ten minutes before the first attempt, or later.
+select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at,
+    tocsin.windows_changed_at(j.tags, e.first_claimed_at - interval '10 minutes')) as judges_changed_at
 from (
     select count(*) filter (where outcome = 'lost') as lost, count(*) filter (where outcome <> 'lost') as others,
         min(started_at) as first_claimed_at

@@ -249,6 +249,16 @@ begin
     return found;
 end $$;
 
+-- When a window that concerned a job with these tags was last changed or ended, from an instant on; null: none was. Of those
+-- that are gone the audit log alone knows.
+create or replace function tocsin.windows_changed_at(tags text[], since timestamptz)
+returns timestamptz language sql stable security definer set search_path = pg_catalog, pg_temp
+begin atomic
+    select max(a.at) from tocsin.audit_log a
+    where a.at >= since and a.entity = 'maintenance' and a.action in ('update', 'delete')
+      and (a.before ->> 'tag' is null or a.before ->> 'tag' = any (tags));
+end;
+
 -- Writes the changes of windows of maintenance into the audit log.
 create or replace function tocsin.audit_maintenance()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

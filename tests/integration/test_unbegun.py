@@ -186,3 +186,41 @@ async def test_a_window_that_was_moved_meanwhile_drops_no_run_that_may_have_begu
         "lost",
         "succeeded",
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "select tocsin.end_maintenance(id) from tocsin.maintenance",
+        "update tocsin.maintenance set tag = 'b'",
+    ],
+    ids=["it has ended", "it has gone to another tag"],
+)
+async def test_no_run_is_missed_that_may_have_begun_while_a_window_kept_the_next_one_away(
+    connection: asyncpg.Connection,
+    db: Database,
+    session: Session,
+    instance: StartInstance,
+    change: str,
+) -> None:
+    await connection.execute(
+        f"""insert into tocsin.maintenance (tag, starts_at, ends_at, updated_at)
+            values ('billing', now() - interval '40 s', now() + interval '1 day', {LONG_AGO})"""
+    )
+    job_id = await due(
+        connection, db, cron="* * * * *", tags=["billing"], overlap="cancel_other", max_attempts=3
+    )
+    await connection.execute(
+        """update tocsin.jobs set next_run = now() - interval '90 s',
+           scheduled_for = now() - interval '90 s', planned_at = clock_timestamp()"""
+    )
+    assert len((await look_once(session, by="dead")).claims) == 1
+    await connection.execute(change)
+    await connection.execute("update tocsin.jobs set locked_until = now()")
+
+    async with instance() as (_, facts):
+        await facts.seen(Settled, job_id=job_id)
+
+    lost, after = (await execution_rows(connection, job_id))[:2]
+    assert (lost["outcome"], lost["attempt"]) == ("lost", 1)
+    assert (after["outcome"], after["reason"], after["attempt"]) == ("cancelled", "overlap", 2)

@@ -17,6 +17,7 @@ from app.core.runs.unbegun import (
     judges_stood,
     may_be_unbegun,
     unbegun_since,
+    unsure_of_next,
 )
 from tests.support.claims import DUE, some_claim
 
@@ -115,3 +116,9 @@ def test_a_run_is_superseded_as_missed_only_if_the_next_one_was_due_when_it_was_
     assert sure is not None
     assert [one.outcome for one in sure.executions] == [Outcome.MISSED]
     assert dropped(claim, since=DUE, now=DUE + 1.5 * MINUTE) is None
+
+
+def test_a_run_is_superseded_by_none_that_a_window_may_have_closed_then() -> None:
+    claim = unsure_of_next(retry(overlap=Overlap.CANCEL_OTHER))
+
+    assert dropped(claim, since=DUE + 1.1 * MINUTE, now=DUE + 1.5 * MINUTE) is None

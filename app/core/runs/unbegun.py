@@ -75,6 +75,14 @@ def as_first(claim: Claim) -> Claim:
     return replace(claim, attempt=1)
 
 
+def unsure_of_next(first: Claim) -> Claim:
+    """Return the claim as one whose next run a window may have closed that is gone by now.
+
+    A run is then not known to be superseded: its first holder may have begun it.
+    """
+    return replace(first, may_be_maintained_next=True)
+
+
 def dropped_as_first(
     first: Claim, *, since: datetime, now: datetime, instance: str, attendance: Attendance
 ) -> Settlement | None:
