@@ -228,6 +228,7 @@ async def test_without_an_end_it_is_a_day_ahead(api: httpx.AsyncClient, now: dat
     ("parameters", "field", "remedy"),
     [
         ({"until": "2020-01-01T00:00:00Z"}, "until", "write a later instant"),
+        ({"until": ""}, "until", ""),
         ({"until": "2199-01-01T00:00:00Z"}, "until", "within 366 days"),
         ({"until": "2030-01-01T00:00:00"}, "until", "offset"),
         ({"bucket_seconds": "0"}, "bucket_seconds", ">= 1"),

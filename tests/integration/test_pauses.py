@@ -98,6 +98,8 @@ async def test_psql_refuses_what_makes_no_pause(
     ("address", "body", "field"),
     [
         ("/v1/jobs/report/pause", {"until": "2020-01-01T00:00:00Z"}, "until"),
+        ("/v1/jobs/report/pause", {"until": ""}, "until"),
+        ("/v1/flows/crm/pause", {"until": ""}, "until"),
         ("/v1/jobs/report/pause", {"reason": "x" * 1001}, "reason"),
         ("/v1/jobs/report/resume", {"missed": "never"}, "missed"),
         ("/v1/pauses", {}, "tag"),

@@ -44,7 +44,7 @@ print(*sorted(name for name in sys.modules if name.startswith("app.")))
 PAST = "--from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z"
 REFUSED = [
     ("jobs get nobody", 3, "nobody"),
-    ("jobs create --at never --url http://127.0.0.1:9/", 2, "run_at"),
+    ("jobs create --at never --url http://127.0.0.1:9/", 2, "--at"),
     ("jobs create", 2, "target"),
     ("jobs create --header X", 2, "--header X"),
     ("jobs create --set x", 2, "--set x"),
@@ -68,6 +68,7 @@ REFUSED = [
     ("executions replay", 2, "--outcome"),
     ("bulk get x", 2, "x"),
     (f"backfill {PAST}", 2, "--tag"),
+    ("backfill one --from 12h --to yesterday", 2, "or 12h for 12 hours ago"),
     (f"backfill one {PAST} --side-by-side --overlap buffer_all", 2, "--overlap"),
     ("flows get none", 3, "none"),
     ("flows set none --rate 0", 2, "rate"),
@@ -80,7 +81,7 @@ REFUSED = [
     ("preview '61 * * * *'", 2, "cron: minute"),
     ("executions list --from tomorrow", 2, "or 12h for 12 hours ago"),
     ("jobs history one --to 2026-02-31", 2, "--to: '2026-02-31' is no instant"),
-    ("jobs list --next-before 12h", 2, "for example"),
+    ("jobs list --next-before 12h", 2, "--next-before"),
     ("alerts rules set x --event explode", 2, "failed, exhausted"),
     ("context use nowhere", 2, "nowhere"),
     ("jobs list --context nowhere", 2, "nowhere"),

@@ -216,7 +216,7 @@ def test_an_api_in_production_is_one_however_its_address_is_written(
     assert [one.production for one in found] == [True, False]
 
 
-def test_a_zero_and_an_empty_text_are_sent_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zero_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
 
     def send(_: Api, *call: object, **more: object) -> tuple[Any, Message]:
@@ -225,10 +225,38 @@ def test_a_zero_and_an_empty_text_are_sent_as_they_are(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Api, "send", send)
     tocsin("executions", "list", "--late-by", "0", "--slower-than", "0")
-    tocsin("jobs", "skip", "one", "--until", "")
 
-    assert (sent[0]["late_by"], sent[0]["slower_than"]) == (0, 0)
-    assert sent[1:] == [{"until": ""}]  # which the API refuses; by itself it would skip one run
+    assert [(one["late_by"], one["slower_than"]) for one in sent] == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        (("jobs", "pause", "one"), "--until"),
+        (("jobs", "skip", "one"), "--until"),
+        (("jobs", "pause", "--tag", "a"), "--next-before"),
+        (("jobs", "list"), "--next-before"),
+        (("jobs", "create", "one", "--url", "u", "--cron", "@daily"), "--at"),
+        (("jobs", "explain", "one"), "--at"),
+        (("jobs", "history", "one"), "--from"),
+        (("jobs", "history", "one"), "--to"),
+        (("executions", "list"), "--from"),
+        (("executions", "replay", "--job", "one"), "--to"),
+        (("flows", "pause", "one"), "--until"),
+        (("pauses", "begin", "--all"), "--until"),
+        (("maintenance", "begin", "--all", "--to", "2100-01-01T00:00:00Z"), "--from"),
+        (("backfill", "one", "--to", "1h"), "--from"),
+        (("upcoming",), "--until"),
+        (("preview", "@daily"), "--from"),
+    ],
+)
+def test_an_empty_instant_is_refused_and_not_taken_for_none(
+    line: tuple[str, ...], option: str
+) -> None:
+    result = tocsin(*line, option, "")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"tocsin: {option}: is empty: write it such as 20")
 
 
 @pytest.mark.parametrize("line", [("--version",), ("version",)])

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from app.cli.remote.errors import FAILED, USAGE, CommandFailed
+from app.cli.remote.instants import past_range
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.waiting import wait_for_bulk
 
@@ -44,8 +45,12 @@ def start_bulk(on: Remote, action: str, found_by: dict[str, Any], **options: obj
 @click.command()
 @click.argument("job", required=False)
 @click.option("--tag", "tag", multiple=True, help="Of jobs that have this tag; all, if several.")
-@click.option("--from", "since", required=True, help="The first instant of the range.")
-@click.option("--to", "until", required=True, help="The end of the range, not included.")
+@click.option(
+    "--from", "since", required=True, help="The first instant of the range; 12h: 12 hours ago."
+)
+@click.option(
+    "--to", "until", required=True, help="Its end, not included; 2026-12-24: as that day began."
+)
 @click.option("--rate", type=float, help="How many runs are asked for in a second; 10.")
 @click.option("--side-by-side", is_flag=True, help="The same as --overlap allow_all.")
 @click.option(
@@ -75,7 +80,7 @@ def backfill(
     if bool(job) is bool(tag):
         raise CommandFailed("name a job, or say which by --tag: one of the two", exit_code=USAGE)
     found_by: dict[str, Any] = {"job": job} if job else {"tag": list(tag)}
-    options: dict[str, Any] = {"from": since, "to": until}
+    options: dict[str, Any] = past_range(since, until)
     if rate is not None:
         options["rate_per_second"] = rate
     if side_by_side and overlap == "buffer_all":

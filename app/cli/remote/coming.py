@@ -35,8 +35,8 @@ def upcoming(
     \b
     tocsin upcoming --from 2026-12-24T03:00:00+01:00 --until 2026-12-24T04:00:00+01:00
     """  # noqa: D301 - a mark of click
-    begin = instant_of(since, "--from") if since else None
-    end = instant_of(until, "--until") if until else None
+    begin = instant_of(since, "--from") if since is not None else None
+    end = instant_of(until, "--until") if until is not None else None
     if begin and end and begin >= end:
         message = "--from: has to be earlier than --until, such as an hour"
         raise CommandFailed(message, exit_code=USAGE)

@@ -8,7 +8,7 @@ import click
 
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.instants import past_instant
+from app.cli.remote.instants import past_range
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output
 from app.cli.remote.reading import is_given
@@ -52,12 +52,9 @@ def query_of(given: dict[str, Any]) -> dict[str, Any]:
     query: dict[str, Any] = {
         name: list(one) if isinstance(one, tuple) else one
         for name, one in given.items()
-        if is_given(one)
+        if is_given(one) and name not in {"since", "until"}
     }
-    for name, parameter in (("since", "from"), ("until", "to")):
-        if name in query:
-            query[parameter] = past_instant(query.pop(name), f"--{parameter}")
-    return query
+    return query | past_range(given["since"], given["until"])
 
 
 @click.group()

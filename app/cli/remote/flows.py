@@ -3,6 +3,7 @@
 import click
 
 from app.cli.remote.api import address
+from app.cli.remote.instants import instant_given
 from app.cli.remote.options import Remote, remote
 from app.cli.remote.reading import is_given
 
@@ -63,10 +64,11 @@ def set_flow(on: Remote, *, key: str, **given: object) -> None:
 @click.option("--reason", help="Why, for those who wonder later.")
 @click.option("--until", help="When it is resumed by itself.")
 @remote("Flow", writes=True)
-def pause_flow(on: Remote, *, key: str, **given: object) -> None:
+def pause_flow(on: Remote, *, key: str, reason: str | None, until: str | None) -> None:
     """Have the jobs of a flow wait; its limits stay. A key with * is a pattern."""
+    given = {"reason": reason or None, "until": instant_given(until, "--until")}
     on.confirm(f"pause {key}")
-    wanted = {name: one for name, one in given.items() if one}
+    wanted = {name: one for name, one in given.items() if one is not None}
     on.output.print_one(on.api.call("POST", path_of(key, "pause"), body=wanted))
 
 

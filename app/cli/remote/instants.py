@@ -22,9 +22,29 @@ def instant_of(text: str, option: str) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        message = f"{option}: {text!r} is no instant with a zone: write it such as {EXAMPLE}"
+        said = f"{text!r} is no instant with a zone" if text else "is empty"
+        message = f"{option}: {said}: write it such as {EXAMPLE}"
         raise CommandFailed(message, exit_code=USAGE)
     return found
+
+
+def instant_given(text: str | None, option: str) -> str | None:
+    """Read an instant that may be left out, which an empty text does not.
+
+    Raises:
+        CommandFailed: it is none.
+    """
+    return None if text is None else instant_of(text, option).isoformat()
+
+
+def past_range(since: str | None, until: str | None) -> dict[str, str]:
+    """Read --from and --to, either of which may be left out, as parameters of the API.
+
+    Raises:
+        CommandFailed: one of them is no instant.
+    """
+    given = {"from": since, "to": until}
+    return {name: past_instant(one, f"--{name}") for name, one in given.items() if one is not None}
 
 
 def past_instant(text: str, option: str) -> str:

@@ -11,7 +11,7 @@ from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.editing import edited
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.instants import past_instant
+from app.cli.remote.instants import instant_given, past_range
 from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
 from app.cli.remote.output import Output, field, note_past
 from app.cli.remote.reading import (
@@ -77,8 +77,9 @@ jobs.add_command(test_job)
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
 @click.option("--all", "everything", is_flag=True, help="All of them, in place of --limit.")
 @remote("Job")
-def list_jobs(on: Remote, *, limit: int, everything: bool, **given: object) -> None:
+def list_jobs(on: Remote, *, limit: int, everything: bool, **given: Any) -> None:  # noqa: ANN401
     """List jobs."""
+    given["next_before"] = instant_given(given["next_before"], "--next-before")
     empty = "no jobs match" if any(given.values()) else "there are no jobs yet"
     most = None if everything else limit
     on.print_pages("/v1/jobs", COLUMNS, query=given, limit=most, empty=empty)
@@ -123,6 +124,7 @@ def create_job(
     json_body: str | None,
     more: Sequence[str],
     replace: bool,
+    run_at: str | None,
     **given: object,
 ) -> None:
     """Create a job from options, a file, or both; or all jobs that a file lists, or none.
@@ -133,6 +135,7 @@ def create_job(
     tocsin jobs create -f jobs.ndjson --replace
     """  # noqa: D301 - a mark of click
     options = {key: list(one) if isinstance(one, tuple) else one for key, one in given.items()}
+    options["run_at"] = instant_given(run_at, "--at")
     if len(given_twice := [flag for key, flag in SCHEDULES.items() if is_given(options[key])]) > 1:
         message = (
             f"{' and '.join(given_twice)} are given: a job has one schedule, leave one of them"
@@ -230,6 +233,7 @@ def act(
     body: dict[str, Any] | None = None,
 ) -> None:
     """Do something with the jobs named, or with all that are found by filters."""
+    found_by["next_before"] = instant_given(found_by["next_before"], "--next-before")
     given = {name: one for name, one in found_by.items() if one}
     everything = given.pop("everything", False)
     if bool(names) is bool(given or everything):
@@ -264,7 +268,8 @@ def pause_jobs(
     on: Remote, *, names: Sequence[str], reason: str | None, until: str | None, **found_by: object
 ) -> None:
     """Pause jobs: those named, or all that are found."""
-    body = {name: one for name, one in (("reason", reason), ("until", until)) if one}
+    given = {"reason": reason or None, "until": instant_given(until, "--until")}
+    body = {name: one for name, one in given.items() if one is not None}
     act(on, "pause", names, found_by, body=body or None)
 
 
@@ -322,7 +327,8 @@ def skip_runs(
     if unskip:
         act(on, "unskip", names, found_by)
     else:
-        wanted: dict[str, Any] = {"runs": runs or 1} if until is None else {"until": until}
+        before = instant_given(until, "--until")
+        wanted: dict[str, Any] = {"runs": runs or 1} if before is None else {"until": before}
         act(on, "skip", names, found_by, body=wanted)
 
 
@@ -361,7 +367,7 @@ def run_jobs(
 @remote("Explanation")
 def explain_job(on: Remote, *, job: str, at: str | None) -> None:
     """Say why a job has not run, or when it will."""
-    found = on.api.call("GET", job_path(job, "explain"), query={"at": at})
+    found = on.api.call("GET", job_path(job, "explain"), query={"at": instant_given(at, "--at")})
     if not on.output.is_table:
         on.output.print_one(found)
         return
@@ -386,9 +392,7 @@ def list_history(
     limit: int,
 ) -> None:
     """List the executions of a job, the latest first."""
-    query: dict[str, Any] = {"outcome": list(outcome)}
-    query["from"] = past_instant(since, "--from") if since else None
-    query["to"] = past_instant(until, "--to") if until else None
+    query: dict[str, Any] = {"outcome": list(outcome), **past_range(since, until)}
     empty = (
         f"no executions of {job} match" if any(query.values()) else f"{job} has no executions yet"
     )

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.instants import instant_given
 from app.cli.remote.options import Remote, remote
 
 COLUMNS = (
@@ -46,6 +47,8 @@ def begin_window(on: Remote, *, tag: str | None, everything: bool, **given: str 
     tocsin maintenance begin --tag billing --to 2026-12-24T18:00:00Z --reason 'a move'
     """  # noqa: D301 - a mark of click
     scope = one_scope(tag, everything=everything)
+    for name, option in (("starts_at", "--from"), ("ends_at", "--to")):
+        given[name] = instant_given(given[name], option)
     on.confirm(f"lay a window of maintenance over {'all jobs' if everything else tag}")
     wanted = scope | {name: one for name, one in given.items() if one is not None}
     on.output.print_one(on.api.call("POST", "/v1/maintenance", body=wanted), COLUMNS)

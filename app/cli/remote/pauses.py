@@ -2,6 +2,7 @@
 
 import click
 
+from app.cli.remote.instants import instant_given
 from app.cli.remote.maintenance import one_scope
 from app.cli.remote.options import Remote, remote
 
@@ -27,13 +28,16 @@ def list_pauses(on: Remote) -> None:
 @click.option("--reason", help="Why, for those who wonder later.")
 @click.option("--until", help="When it ends by itself.")
 @remote("Pause", writes=True)
-def begin_pause(on: Remote, *, tag: str | None, everything: bool, **given: str | None) -> None:
+def begin_pause(
+    on: Remote, *, tag: str | None, everything: bool, reason: str | None, until: str | None
+) -> None:
     """Pause a tag, or everything: nothing of that is started until it ends.
 
     \b
     tocsin pauses begin --tag billing --reason 'the receiver is broken'
     """  # noqa: D301 - a mark of click
     wanted = one_scope(tag, everything=everything)
+    given = {"reason": reason, "until": instant_given(until, "--until")}
     wanted |= {name: one for name, one in given.items() if one is not None}
     counted = on.api.call("POST", "/v1/pauses", body=wanted | {"dry_run": True})
     what = "everything" if everything else f"the tag {tag}"

@@ -3,6 +3,7 @@
 import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.instants import instant_given
 from app.cli.remote.options import Remote, by_format, remote
 from app.cli.remote.reading import is_given
 
@@ -24,7 +25,7 @@ def preview(on: Remote, *, since: str | None, **given: object) -> None:
         message = "there is no schedule: write a cron, such as '0 3 * * 1-5', or give --every"
         raise CommandFailed(message, exit_code=USAGE)
     asked = {name: one for name, one in given.items() if is_given(one)}
-    asked |= {"from": since} if since else {}
+    asked |= {"from": instant_given(since, "--from")} if since is not None else {}
     found = on.api.call("POST", "/v1/schedule/preview", body=asked)
     if not on.output.is_table:
         on.output.print_one(found)
