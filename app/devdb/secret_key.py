@@ -1,20 +1,20 @@
 """The key that encrypts secrets under `tocsin dev`, kept beside its Postgres."""
 
 import base64
+import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from app.devdb.cluster import DevDatabaseFailed
 from app.devdb.places import reachable_home
-
-OWNER_ONLY = 0o600
 
 
 def kept_key(data_dir: Path) -> str | None:
     """Return the key that is kept under `data_dir`, made on first use.
 
-    None where there are data already that were made without one.
+    None where there are data already that were made without one. An empty file, which earlier
+    versions left when they were killed, has encrypted nothing and is replaced.
 
     Raises:
         DevDatabaseFailed: the file cannot be read or written.
@@ -22,13 +22,26 @@ def kept_key(data_dir: Path) -> str | None:
     try:
         home = reachable_home(data_dir)
         place = home / "secret-key"
-        with suppress(FileNotFoundError):
-            return place.read_text("ascii").strip()
-        if (home / "server").exists():
+        if place.exists():
+            if key := place.read_text("ascii").strip():
+                return key
+        elif (home / "server").exists():
             return None
-        place.touch(mode=OWNER_ONLY)
-        place.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n", "ascii")
+        keep(place, base64.b64encode(secrets.token_bytes(32)).decode())
         return place.read_text("ascii").strip()
     except OSError as error:
         message = f"cannot keep a key under {data_dir}: {error}; set TOCSIN_DATA_DIR"
         raise DevDatabaseFailed(message) from error
+
+
+def keep(place: Path, key: str) -> None:
+    """Write a file that only its owner can read: all of it or, if this is cut off, nothing."""
+    with NamedTemporaryFile("w", encoding="ascii", dir=place.parent, delete=False) as file:
+        try:
+            file.write(f"{key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(place)
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,6 +1,8 @@
 """The embedded Postgres keeps its data, its port and its manners."""
 
 import asyncio
+import base64
+import errno
 import os
 import pwd
 import shlex
@@ -18,6 +20,7 @@ import pytest_asyncio
 
 from app.devdb import DevDatabaseFailed, Server, embedded_postgres, places
 from app.devdb.cluster import Cluster
+from app.devdb.secret_key import kept_key
 from tests.support.postgres import throwaway_directory
 from tests.support.psql import PsqlFailed, run_psql
 from tests.support.waiting import until
@@ -309,3 +312,38 @@ def test_the_psql_line_has_our_own_psql_where_the_system_has_none(
     line = Cluster(bin=shared.bin, home=shared.home).server().psql
 
     assert line.startswith(f"{shared.bin}/psql postgresql://")
+
+
+def test_a_key_is_kept_as_a_whole_or_not_at_all(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    home = places.reachable_home(data_dir)
+    with monkeypatch.context() as disk:
+        disk.setattr("app.devdb.secret_key.os.fsync", full)
+        with pytest.raises(DevDatabaseFailed, match=r"No space left.*set TOCSIN_DATA_DIR"):
+            kept_key(data_dir)
+    assert list(home.iterdir()) == []
+
+    key = kept_key(data_dir)
+
+    assert key is not None
+    assert len(base64.b64decode(key)) == 32
+    assert kept_key(data_dir) == key
+    assert [(one.name, one.stat().st_mode & 0o777) for one in home.iterdir()] == [
+        ("secret-key", 0o600)
+    ]
+
+
+def test_an_empty_file_of_a_key_is_replaced_although_there_are_data(data_dir: Path) -> None:
+    home = places.reachable_home(data_dir)
+    (home / "server").mkdir()
+    assert kept_key(data_dir) is None
+    (home / "secret-key").touch()
+
+    key = kept_key(data_dir)
+
+    assert key
+    assert (home / "secret-key").read_text("ascii") == f"{key}\n"
