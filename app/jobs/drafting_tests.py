@@ -15,11 +15,13 @@ from app.core.secrets.masking import Unshown, mask
 from app.errors import FieldError, InvalidInput
 from app.jobs.input import decrypt_job
 from app.jobs.key_limits import target_errors
-from app.targets.registry import target_type
+from app.targets.registry import KINDS, kind_error, target_type
 from app.templates.messages import JobFacts
 from app.vault import Referring, SecretKeys, check_target, prepare
 from app.wire.target_tests import TargetTest
 
+SENT = tuple(kind for kind in KINDS if kind != CHECK)
+"""The kinds of which something is sent."""
 NO_CHECK = "a check only expects pings, and has no target that could be sent"
 
 
@@ -61,6 +63,8 @@ def draft_of_target(
         raise InvalidInput(*errors)
     if asked.kind == CHECK:
         raise InvalidInput(FieldError(field="kind", message=NO_CHECK))
+    if asked.kind not in SENT:
+        raise InvalidInput(kind_error(asked.kind, SENT))
     job_id = stored.id if stored else uuid7(now, random=secrets.randbits(RANDOM_BITS))
     kept = decrypt_job(stored, keys).target if stored and stored.kind == asked.kind else None
     # Without keys it stays in clear: it is not stored, and another process has not to decrypt it.

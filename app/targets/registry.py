@@ -6,7 +6,7 @@ derived from them.
 """
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -35,6 +35,7 @@ __all__ = [
     "SHOWN",
     "addresses_of",
     "decode_target",
+    "kind_error",
     "target_type",
     "unknown_kind",
 ]
@@ -129,8 +130,7 @@ def target_type(kind: str) -> type[Target]:
         InvalidInput: there is no such kind.
     """
     if kind not in EXECUTORS:
-        message = f"{kind!r} is not known: {nearest_kind(kind)}"
-        raise InvalidInput(FieldError(field="kind", message=message))
+        raise InvalidInput(kind_error(kind))
     return EXECUTORS[kind].target_type
 
 
@@ -149,11 +149,16 @@ def addresses_of(kind: str, target: str | dict[str, Any]) -> tuple[str, ...]:
         return ("",)
 
 
-def nearest_kind(kind: str) -> str:
+def kind_error(kind: str, among: Sequence[str] = KINDS) -> FieldError:
+    """Word the error about a kind that is none `among` those that may be written."""
+    return FieldError(field="kind", message=f"{kind!r} is not known: {nearest_kind(kind, among)}")
+
+
+def nearest_kind(kind: str, among: Sequence[str] = KINDS) -> str:
     """Suggest the kind that may be meant by an unknown one."""
-    near = get_close_matches(kind.strip().lower(), KINDS, n=1, cutoff=0.7)
+    near = get_close_matches(kind.strip().lower(), among, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}write one of {', '.join(KINDS)}"
+    return f"{hint}write one of {', '.join(among)}"
 
 
 def unknown_kind(kind: str) -> str:

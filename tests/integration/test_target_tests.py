@@ -90,6 +90,7 @@ async def test_a_test_keeps_to_the_guard_the_scope_and_the_limits_of_its_key(
     bound = await api.post("/v1/tests", json=elsewhere, headers=narrow)
     of_job = await api.post("/v1/jobs/nightly/test", headers=narrow)
     check = await api.post("/v1/jobs/check/test")
+    unknown = await api.post("/v1/tests", json={"kind": "fax", "target": {}})
     wrong = await api.post("/v1/tests", json=elsewhere | {"target": {"uri": "x"}})
     long = await api.post("/v1/tests", json=elsewhere | {"timeout_seconds": 21})
 
@@ -97,6 +98,11 @@ async def test_a_test_keeps_to_the_guard_the_scope_and_the_limits_of_its_key(
     assert [one.status_code for one in (bound, of_job)] == [403, 403]
     assert bound.json()["type"] == "urn:tocsin:problem:key-limit"
     assert (check.status_code, "only expects pings" in check.text) == (409, True)
+    [error] = unknown.json()["errors"]
+    assert error == {
+        "field": "kind",
+        "message": "'fax' is not known: write one of amqp, http, smtp",
+    }
     assert [one.status_code for one in (wrong, long)] == [422, 422]
     assert await connection.fetchval("select count(*) from tocsin.executions") == 0
 
