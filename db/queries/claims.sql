@@ -134,7 +134,9 @@ with wanted as materialized (
         id uuid, fence bigint, claimed_at timestamptz,
         expected_next_run timestamptz, next_run timestamptz, scheduled_for timestamptz, attempt integer,
         plan_error text, edit_seen_at timestamptz,
-        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint
+        last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint,
+        execution_id bigint, kind text, run_scheduled_for timestamptz, run_attempt integer, reason text,
+        started_at timestamptz, instance text, status_code integer, response text, error text
 
 -- part: settle_changes
 )
@@ -149,11 +151,11 @@ with wanted as materialized (
     update tocsin.jobs j
     set next_run = case when moved then j.next_run else w.next_run end,
         scheduled_for = case when moved then j.scheduled_for else w.scheduled_for end,
-        attempt = case when moved then j.attempt else w.attempt end,
+        attempt = case when moved then j.attempt else coalesce(w.attempt, 0) end,
         plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
         last_finished_at = w.last_finished_at,
-        consecutive_failures = w.consecutive_failures,
+        consecutive_failures = coalesce(w.consecutive_failures, 0),
         runs = w.runs,
 
 -- part: settle_end
@@ -163,11 +165,18 @@ with wanted as materialized (
     where j.id = w.id
     returning j.id, j.fence, w.moved,
         case when j.paused_at is null and j.plan_error is null
-            then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds
+            then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds,
+        coalesce(j.run_of, j.id) as job_id
 ), recorded as (
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
         instance, status_code, response, error, missed_runs, missed_until)
+    select w.execution_id, settled.job_id, w.fence, w.kind, coalesce(w.run_scheduled_for, w.scheduled_for),
+        coalesce(w.run_attempt, 1), w.last_outcome, w.reason, w.started_at, w.last_finished_at,
+        w.instance, w.status_code, w.response, w.error, null, null
+    from wanted w join settled on settled.id = w.id and settled.fence = w.fence
+    where w.execution_id is not null
+    union all
     select coalesce(e.id, nextval('tocsin.executions_id_seq')), e.job_id, e.fence, e.kind, e.scheduled_for,
         e.attempt, e.outcome, e.reason, e.started_at, e.finished_at,
         e.instance, e.status_code, e.response, e.error, e.missed_runs, e.missed_until
@@ -199,7 +208,8 @@ where settled.id is null or settled.wakeup_seconds is not null
 -- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
 -- for a settlement that took effect after which its job is not due again. Rows are found by their ids: `is not null` of
 -- locked_until would lead the planner to jobs_leased, and so to all leases there are. many: how many settlements there
--- are, of which the planner would expect a hundred.
+-- are, of which the planner would expect a hundred. A settlement has the execution of its claim in the same object, as to
+-- read a key of JSON takes longer than to write its column; executions: those that do not fit in there.
 {settle_columns}{settle_changes}
 {settle_end};
 

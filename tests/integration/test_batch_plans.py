@@ -84,8 +84,10 @@ async def test_a_settlement_and_an_extension_read_no_lease_but_their_own(
         lease_seconds=LEASE_SECONDS,
     )
     ours = {
-        "settlements": json.encode([settlement]).decode(),
-        "executions": json.encode(settlement.executions).decode(),
+        "settlements": json.encode(
+            [claims.SettlementRow.of(settlement, *settlement.executions)]
+        ).decode(),
+        "executions": "[]",
         "many": 1,
     }
     settled = await explained(connection, "claims.settle", **ours)
