@@ -53,6 +53,7 @@ class Deadline:
     ) -> None:
         if self.timer is not None:
             self.timer.cancel()
+            self.timer = None  # it refers to this deadline, which would then be garbage in a circle
         if not self.passed:
             return
         # A cancellation by other code in the meantime stays one.

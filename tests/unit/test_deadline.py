@@ -1,6 +1,7 @@
 """The deadline of the hot path does what asyncio's own does."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -144,3 +145,14 @@ def test_it_needs_a_task() -> None:
             pass
     finally:
         loop.close()
+
+
+async def test_one_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    """As garbage, thousands of these a second would have it stop everything for milliseconds."""
+    loop = asyncio.get_running_loop()
+    with Deadline(loop, soon(10), timers=SharedTimers(loop)) as deadline:
+        left = weakref.ref(deadline)
+
+    del deadline
+
+    assert left() is None
