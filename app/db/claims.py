@@ -263,6 +263,7 @@ def own_execution(one: Settlement) -> Execution | None:
     if (
         last is None
         or last.id is None
+        or last.attempt is None
         or last.outcome is not one.last_outcome
         or last.finished_at != one.last_finished_at
     ):
