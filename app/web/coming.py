@@ -18,9 +18,9 @@ from app.core.schedule.heat import HOUR, HOURS, Crowd
 from app.core.schedule.upcoming import rules
 from app.db import upcoming
 from app.errors import InvalidInput
+from app.web.ahead import groups_of
 from app.web.facts import Fact
 from app.web.heat import KEPT_SECONDS, Week, called
-from app.web.overview import groups_of
 from app.web.parameters import ON_A_PAGE, Reader
 from app.web.rendering import page
 from app.wire.filters import sound

@@ -1,5 +1,6 @@
 """What an edit changed, part by part, as pages show it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ MAX_SHOWN = 500
 """Characters of a value that are shown."""
 OPENED = frozenset({"target", "metadata"})
 """Columns whose parts are shown one by one."""
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([.]\d+)?[+]00:00")
+"""How the log has instants."""
 
 Values = Mapping[str, Any]
 
@@ -59,6 +63,8 @@ def text_of(value: object) -> str:
     """Write a value as people do: a text as it is, all else as JSON, and no more than a screen."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, str) and INSTANT.fullmatch(value):
+        return f"{value[:-6].replace('T', ' ')} UTC"
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 

@@ -89,14 +89,16 @@ async def execution_page(
     listed = around.value or [one]
     so_far = [each for each in listed if each.id <= one.id]
     success = last_success(so_far)
+    attempts = [each for each in listed if each.scheduled_for == one.scheduled_for]
+    told = {each.id for each in attempts} if len(attempts) > 1 else set[int]()
     return page(
         request,
         "execution.html",
         one=one,
-        reasons=became or (),
+        reasons=[each for each in became or () if each.facts.execution_id not in told],
         is_kept=became is not None,
         around=around,
-        attempts=[each for each in listed if each.scheduled_for == one.scheduled_for],
+        attempts=attempts,
         last_success=success,
         changes=changes_since(success, so_far, edited.value or (), until=one.finished_at),
         trace=request.app.state.trace_url.replace(EXECUTION_ID, str(one.id)),

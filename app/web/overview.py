@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any
 
@@ -10,60 +10,32 @@ from litestar import Response, get
 from litestar.datastructures import State
 from litestar.params import FromQuery
 from msgspec import Struct
-from msgspec.structs import replace
 
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.core.health import Finding
 from app.core.jobs.job import StoredJob
-from app.core.schedule.heat import Crowd
-from app.core.schedule.occurrences import TICK
-from app.core.schedule.upcoming import Group, Rule, bucket_of, counts_of, rules
 from app.core.schedule.zones import zone_named
 from app.db import instances, jobs, maintenance, pages
 from app.db.clock import PolledClock
 from app.db.database import Database
 from app.db.jobs import JobFilter
 from app.errors import DatabaseUnavailable, InvalidInput
-from app.single_flight import SingleFlight
+from app.web.ahead import COMING, DAY, HOUR, Pictures
 from app.web.facts import Fact, Seen, all_seen, ripest
 from app.web.heat import KEPT_SECONDS as WEEK_SECONDS
 from app.web.heat import Week, busiest, days
 from app.web.instances import Running, list_running
-from app.web.pictures import Span
 from app.web.rendering import page, render
 from app.web.words import plural
 from app.wire.instances import Stats
 from app.wire.maintenance import Maintenance
 
 Findings = Sequence[Finding]
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 SHOWN = 8
 """Jobs and executions of each list of the page."""
-MAX_STEPS = 5_000
-"""Instants that are worked out for the picture of what comes."""
 LATE_SECONDS = 10.0
 """A job that has been due for longer is late."""
-NEWER = timedelta(minutes=5)
-"""A picture newer than the week by more is from before the database's clock was set back."""
-
-
-class Coming(Struct, frozen=True, kw_only=True):
-    """A choice of how far ahead the picture shows."""
-
-    ahead: timedelta
-    bucket: timedelta
-    form: str
-    """Of the labels below: see `app.web.words.short`."""
-    word: str
-
-
-COMING = {
-    "hour": Coming(ahead=HOUR, bucket=timedelta(minutes=1), form="hour", word="hour"),
-    "day": Coming(ahead=DAY, bucket=timedelta(minutes=15), form="hour", word="24 hours"),
-    "week": Coming(ahead=7 * DAY, bucket=timedelta(hours=2), form="day", word="7 days"),
-}
 
 
 class Now(Struct, frozen=True, kw_only=True):
@@ -205,106 +177,6 @@ class Overview:
 def is_late(stats: Stats) -> bool:
     """Return whether some job is late."""
     return stats.oldest_due_seconds is not None and stats.oldest_due_seconds > LATE_SECONDS
-
-
-class Picture(Struct, frozen=True, kw_only=True):
-    """The runs to come, by spans of time."""
-
-    at: datetime
-    """When the week was counted that this is drawn from."""
-    spans: Sequence[Span]
-    steady_jobs: int
-    """Jobs that run more often than once in a span, which are left out: they hide the others."""
-    steady_runs: int
-    is_whole: bool
-    """Whether all spans are counted to their ends."""
-
-
-def groups_of(crowds: Sequence[Crowd]) -> list[Group]:
-    """Return the jobs by schedule as groups; of an `H` some jobs stand for the others."""
-    return [
-        Group(
-            schedule=replace(crowd.schedule, run_at=crowd.at),
-            job_id=id,
-            next_run=crowd.next_run,
-            scheduled_for=min(crowd.anchor, crowd.next_run),
-            jobs=max(round(crowd.jobs / len(crowd.ids or (None,))), 1),
-        )
-        for crowd in crowds
-        for id in crowd.ids or (None,)
-    ]
-
-
-class Pictures:
-    """The pictures of what comes, each drawn once for all who look at one count of the week."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Picture] = {}
-        """The last picture of each choice of `COMING`."""
-        self.flight = SingleFlight()
-
-    def __repr__(self) -> str:
-        return f"<Pictures: {[*self.kept]}>"
-
-    async def of(self, week: Week, span: str) -> Picture:
-        """Return the runs to come by spans; drawn by one caller for all that want them."""
-
-        def is_drawn() -> bool:
-            picture = self.kept.get(span)
-            return picture is not None and week.at <= picture.at <= week.at + NEWER
-
-        await self.flight.run(span, is_drawn, partial(self.draw, week, span))
-        return self.kept[span]
-
-    async def draw(self, week: Week, span: str) -> None:
-        """Count the runs to come by spans."""
-        shown = COMING[span]
-        self.kept[span] = await asyncio.to_thread(
-            drawn,
-            groups_of(week.crowds),
-            now=week.at,
-            until=week.at + shown.ahead,
-            bucket=shown.bucket,
-            is_whole=week.is_whole,
-        )
-
-
-def drawn(
-    groups: Sequence[Group],
-    *,
-    now: datetime,
-    until: datetime,
-    bucket: timedelta,
-    is_whole: bool,
-) -> Picture:
-    """Count the runs of schedules, not of jobs, however many these are."""
-    buckets = int((until - now) / bucket)
-    steady = [rule for rule in rules(groups, now=now, until=until) if is_steady(rule, buckets)]
-    often = {id(group) for rule in steady for _, group in rule.groups}
-    counts, counted = counts_of(
-        [group for group in groups if id(group) not in often],
-        now=now,
-        until=until,
-        bucket_seconds=int(bucket.total_seconds()),
-        most=MAX_STEPS,
-    )
-    start = bucket_of(now, bucket)
-    return Picture(
-        at=now,
-        spans=[
-            Span(at=at, runs=counts.get(at, 0))
-            for at in (start + number * bucket for number in range(buckets + 1))
-        ],
-        steady_jobs=sum(group.jobs for rule in steady for _, group in rule.groups),
-        steady_runs=sum(rule.runs_between(now, min(until, rule.stop)) for rule in steady),
-        is_whole=is_whole and counted is None,
-    )
-
-
-def is_steady(rule: Rule, buckets: int) -> bool:
-    """Return whether a rule has more runs than there are spans."""
-    start = min(after for after, _ in rule.groups) + TICK
-    return rule.count(start, rule.stop, limit=buckets + 1) > buckets
 
 
 def zone_of(name: str) -> tuple[str, tzinfo]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import log10
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
 
 from app.core.runs.outcome import Outcome
@@ -78,6 +78,8 @@ class Span(Struct, frozen=True):
 
     at: datetime
     runs: int
+    names: Sequence[str] = ()
+    """Whose they are, if that is told."""
 
 
 def density(spans: Sequence[Span], *, every: timedelta) -> Markup:
@@ -91,8 +93,9 @@ def density(spans: Sequence[Span], *, every: timedelta) -> Markup:
             high = max(round((tall - 4) * one.runs / most, 1), 2)
             parts.append(
                 f'<rect class="coming" x="{round(index * step, 2)}" y="{round(tall - high, 1)}" '
-                f'width="{round(max(step - 1, 1), 2)}" height="{high}"><title>{one.at:%a %H:%M}'
-                f" to {one.at + every:%H:%M} UTC: {plural(one.runs, 'run')}</title></rect>"
+                f'width="{round(max(step - 1, 1), 2)}" height="{high}"><title>'
+                f"{one.at:%a %H:%M} to {one.at + every:%H:%M} UTC: {plural(one.runs, 'run')}"
+                f"{whose(one)}</title></rect>"
             )
     busiest = max(spans, key=lambda one: one.runs, default=None)
     told = (
@@ -105,6 +108,13 @@ def density(spans: Sequence[Span], *, every: timedelta) -> Markup:
         f'<svg class="density" role="img" viewBox="0 0 {wide} {tall + 1}" '
         f'preserveAspectRatio="none" aria-label="What comes: {told}">{"".join(parts)}</svg>'
     )
+
+
+def whose(span: Span) -> str:
+    """Name the jobs of a span, if all of its runs have names."""
+    if not span.names or len(span.names) != span.runs:
+        return ""
+    return f", {escape(', '.join(span.names))}"
 
 
 def hour(minutes: Sequence[Minute], *, now: datetime) -> Markup:

@@ -11,9 +11,10 @@ from app.config import Settings
 from app.db.clock import PolledClock
 from app.db.database import Database
 from app.web import facts, heat, warnings
+from app.web.ahead import Pictures
 from app.web.facts import Fact
 from app.web.live import Part
-from app.web.overview import Overview, Pictures
+from app.web.overview import Overview
 from app.web.standing import WatchedJob
 
 

@@ -8,8 +8,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 
 from tests.support.browser import opened, served
-from tests.support.builders import insert_job
 from tests.support.pages import ROOT
+from tests.support.shown import OUTCOMES, make_everything, page_routes
 
 SPACED = """* {
     line-height: 1.5 !important; letter-spacing: 0.12em !important; word-spacing: 0.16em !important;
@@ -33,6 +33,18 @@ FOCUSED = """() => {
         isSeen: Boolean(over) && (one.contains(over) || over.contains(one)),
     };
 }"""
+MOVING = """() => [...document.querySelectorAll("*")].filter((one) => {
+    const style = getComputedStyle(one);
+    return style.animationName !== "none"
+        || style.transitionDuration.split(",").some((each) => parseFloat(each) > 0);
+}).length"""
+FORCED = """() => ({
+    bars: [...document.querySelectorAll(".strip rect:not(.empty)")].map(
+        (one) => getComputedStyle(one).fill),
+    edges: [...document.querySelectorAll(".outcome, .state:not(.scheduled)")].map(
+        (one) => getComputedStyle(one).borderTopColor),
+    text: getComputedStyle(document.body).color,
+})"""
 STOPS = 25
 """Of how many elements it is looked at how their focus shows."""
 
@@ -49,32 +61,18 @@ async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
     module_database: str, chromium: Browser
 ) -> None:
     connection = await asyncpg.connect(module_database)
-    job = await insert_job(connection, name="nightly", every_seconds=3600, tags=["red", "blue"])
-    await connection.execute(
-        "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
-        "started_at) values ($1, 1, 'http', now(), 1, 'failed', now())",
-        job,
-    )
+    addresses = await make_everything(connection)
     await connection.close()
-    addresses = (
-        *("/", f"/jobs/{job}", f"/jobs/{job}/edit", f"/jobs/{job}/pause", "/jobs", "/executions"),
-        *(
-            "/upcoming",
-            "/upcoming?hours=24",
-            "/bulk/new?of=jobs&q=tag:red",
-            "/alerts",
-            "/calendars",
-        ),
-        *("/flows", "/instances", "/audit", "/keys"),
-    )
     small: dict[str, list[str]] = {}
     hidden: dict[str, list[str]] = {}
     cut: dict[str, list[str]] = {}
+    moving: dict[str, int] = {}
     async with (
         served(module_database) as site,
-        opened(chromium, site.address, bypass_csp=True) as (page, _),
+        opened(chromium, site.address, bypass_csp=True, reduced_motion="reduce") as (page, _),
     ):
-        for address in addresses:
+        assert addresses.keys() == page_routes(site.app)
+        for address in addresses.values():
             await page.goto(address)
             if found := await targets(page):
                 small[address] = found
@@ -85,12 +83,20 @@ async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
                     break
                 if not (at["isMarked"] and at["isSeen"]):
                     hidden.setdefault(address, []).append(str(at))
+            if many := await page.evaluate(MOVING):
+                moving[address] = many
             await page.add_style_tag(content=SPACED)
             wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
             if (found := await page.evaluate(CUT_OFF)) or wide:
                 cut[address] = found
 
-    assert (small, hidden, cut) == ({}, {}, {})
+        await page.goto("/jobs")
+        await page.emulate_media(forced_colors="active")
+        forced = await page.evaluate(FORCED)
+
+    assert (small, hidden, cut, moving) == ({}, {}, {}, {})
+    assert len(set(forced["bars"])) == len(OUTCOMES) - 1, "lost and timed out look alike"
+    assert set(forced["edges"]) == {forced["text"]}
 
 
 def test_each_criterion_of_the_page_names_tests_that_there_are() -> None:

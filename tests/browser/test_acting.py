@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.browser import Site, opened, served, violations
+from tests.support.browser import Site, opened, served
 from tests.support.builders import insert_job
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -142,28 +142,6 @@ async def test_an_execution_is_cut_off_and_its_run_carried_out_again(
 
     rows = await person.fetch("select outcome from tocsin.executions where job_id = $1", id)
     assert [row["outcome"] for row in rows] == ["cancelled"]
-
-
-async def test_pages_with_forms_have_no_barriers_in_either_theme_and_fit_a_small_phone(
-    chromium: Browser, site: Site, person: asyncpg.Connection
-) -> None:
-    id = await job_of(site, "a-name-that-goes-on-and-on-" * 3, every_seconds=10, cron=None)
-    await person.execute(
-        "update tocsin.jobs set paused_at = now(), next_run = now() - interval '1 h' where id = $1",
-        id,
-    )
-    addresses = (
-        *(f"/jobs/{id}?done=skipped", f"/jobs/{id}/pause", f"/jobs/{id}/resume"),
-        *(f"/jobs/{id}/delete", "/executions/999999/cancel", "/jobs?done=deleted"),
-    )
-    for scheme in ("light", "dark"):
-        async with opened(
-            chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
-        ) as (page, _):
-            for address in addresses:
-                await page.goto(address)
-                assert await violations(page) == [], address
-                assert await page.evaluate("document.documentElement.scrollWidth") <= 320, address
 
 
 async def test_a_key_that_may_only_look_sees_no_button_and_is_told_why(

@@ -119,6 +119,4 @@ async def test_pages_of_many_have_no_barriers_in_either_theme_and_fit_a_small_ph
         await press(page, "Count")
         await press(page, "Skip the next run: do it")
         assert await violations(page) == []
-        await page.goto("/bulk")
-        assert await violations(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320

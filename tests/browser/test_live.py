@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from app.web.live import Part
+from app.web.live import LOOK_SECONDS, Part
 from tests.support.browser import Site, opened, served, violations
 from tests.support.builders import insert_job
+from tests.support.shown import make_everything, page_routes
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,6 +22,14 @@ HIDE = """hidden => {
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
 """Has a page believe that its tab is hidden, or seen again."""
+
+LAST_ASKED = """
+select max(query_start) from pg_stat_activity
+where datname = current_database() and application_name like 'tocsin api%'
+"""
+"""When the API last asked Postgres anything."""
+OTHERS = ("/upcoming", "/jobs?q=x:y", "/jobs?q=nothing", "/jobs/none", "/jobs?done=deleted")
+"""What pages look like with something amiss, with nothing, or after something."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -84,15 +93,20 @@ async def test_an_open_page_shows_what_happens_without_being_asked(
 
 
 async def test_a_hidden_tab_costs_nothing_until_it_is_seen_again(
-    chromium: Browser, signed: tuple[Site, str]
+    chromium: Browser, signed: tuple[Site, str], module_database: str
 ) -> None:
     site, key = signed
+    person = await asyncpg.connect(module_database)
     async with opened(chromium, site.address) as (page, _):
         await sign_in(page, key)
         await streams(site, 1)
         await page.evaluate(HIDE, arg=True)
         await streams(site, 0)
         version = part_of(site).made_at
+        asked = await person.fetchval(LAST_ASKED)
+        await asyncio.sleep(1.5 * LOOK_SECONDS)
+        assert await person.fetchval(LAST_ASKED) == asked
+        await person.close()
         await page.evaluate(HIDE, arg=False)
         await streams(site, 1)
 
@@ -236,40 +250,37 @@ async def test_the_page_of_a_job_shows_what_becomes_of_it(
     await until(is_left, "nothing of a job is kept that nobody looks at")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def everything(module_database: str) -> dict[str, str]:
+    """Make one of everything, and return the address of a page of each route."""
+    connection = await asyncpg.connect(module_database)
+    addresses = await make_everything(connection)
+    await connection.close()
+    return addresses
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_no_page_has_barriers_in_either_theme_and_all_fit_a_small_phone(
-    chromium: Browser, signed: tuple[Site, str], module_database: str
+    chromium: Browser, signed: tuple[Site, str], everything: dict[str, str], scheme: str
 ) -> None:
     site, key = signed
-    connection = await asyncpg.connect(module_database)
-    job = await insert_job(
-        connection, name="a-name-that-goes-on-and-on-" * 3, every_seconds=60, tags=["red"]
-    )
-    for fence, outcome in enumerate(("succeeded", "failed", "timed_out", "lost", "cancelled")):
-        last = await connection.fetchval(
-            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
-            "started_at, response) values ($1, $2, 'http', now(), 1, $3, now(), $4) returning id",
-            job,
-            fence,
-            outcome,
-            "x" * 300,
-        )
-    await connection.close()
-    addresses = (
-        *("/", "/jobs", f"/jobs/{job}", "/jobs?q=x:y", "/executions", f"/executions/{last}"),
-        *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
-        *("/upcoming", "/upcoming?hours=24"),
-    )
-    for scheme in ("light", "dark"):
-        async with opened(
-            chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
-        ) as (page, _):
-            await page.goto("/sign-in")
-            assert await violations(page) == []
-            await sign_in(page, key)
-            for address in (*addresses, "/jobs/none"):
-                await page.goto(address)
-                assert await violations(page) == [], address
-                assert await page.evaluate("document.documentElement.scrollWidth") <= 320, address
+    assert everything.keys() == page_routes(site.app)
+    found: dict[str, list[str]] = {}
+    wide: dict[str, int] = {}
+    async with opened(
+        chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
+    ) as (page, _):
+        await page.goto("/sign-in")
+        assert await violations(page) == []
+        await sign_in(page, key)
+        for address in (*everything.values(), *OTHERS):
+            await page.goto(address)
+            if broken := await violations(page):
+                found[address] = broken
+            if (width := await page.evaluate("document.documentElement.scrollWidth")) > 320:
+                wide[address] = width
+
+    assert (found, wide) == ({}, {})
 
 
 async def test_keys_go_to_rows_and_to_the_search_but_not_while_one_types(
@@ -284,6 +295,7 @@ async def test_keys_go_to_rows_and_to_the_search_but_not_while_one_types(
         await sign_in(page, key)
         await page.keyboard.press("/")
         await page.wait_for_url("**/jobs")
+        await expect(page.locator("#main")).to_be_focused()
         await page.keyboard.press("j")
         await page.keyboard.press("j")
         await expect(page.get_by_role("link", name="first-of-keys")).to_be_focused()
@@ -294,6 +306,10 @@ async def test_keys_go_to_rows_and_to_the_search_but_not_while_one_types(
         await page.keyboard.type("j/k?")
         await expect(page.locator("#q")).to_have_value("j/k?")
 
+        await page.locator("#main").focus()
+        await page.keyboard.press("j")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="second-of-keys")).to_be_visible()
         await page.locator("#main").focus()
         await page.keyboard.press("?")
         dialog = page.get_by_role("dialog", name="Keys")

@@ -9,52 +9,12 @@ import httpx
 import pytest
 
 from tests.support.api import LATER, NIGHTLY, serving
-from tests.support.builders import insert_job
 from tests.support.recorder import Recorder
 from tests.support.roles import as_role
+from tests.support.shown import insert_lists, make_everything, page_routes
 
 PAGES = ("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys")
 OF_ADMINISTRATORS = ("/audit", "/keys")
-
-
-async def make(connection: asyncpg.Connection) -> None:
-    """Make one of everything that these pages show."""
-    job = await insert_job(connection, name="pays", every_seconds=60, flow_key="bank <1>")
-    await connection.execute(
-        "insert into tocsin.flows (flow_key, max_concurrency, rate, period_seconds) "
-        "values ('bank <1>', 3, 10, 60), ('tenant-*', 1, null, 1)"
-    )
-    await connection.execute(
-        "set tocsin.actor = 'Ann'; select tocsin.pause_flow('tenant-*', 'it <moves>')"
-    )
-    await connection.execute(
-        "insert into tocsin.calendars (name, timezone, weekly) "
-        "values ('office', 'UTC', '{MON 09:00-13:00}')"
-    )
-    await connection.execute(
-        "insert into tocsin.alert_channels (name, preset, target) values "
-        "('ops', 'webhook', '{\"url\": \"https://h/${secret:hook}\"}')"
-    )
-    rule = await connection.fetchval(
-        "insert into tocsin.alert_rules (name, events, after, channels) "
-        "values ('loud', '{failed}', 3, '{ops}') returning id"
-    )
-    await connection.execute(
-        "insert into tocsin.alert_states (rule_id, event, job_id, many, since, last_at, told_at) "
-        "values ($1, 'failed', $2, 4, now(), now(), now())",
-        rule,
-        job,
-    )
-    await connection.execute(
-        "insert into tocsin.alerts (rule_id, rule, event, job_id, job, many, since, channel) "
-        "values ($1, 'loud', 'failed', $2, 'pays', 4, now(), 'ops')",
-        rule,
-        job,
-    )
-    await connection.execute(
-        "insert into tocsin.instance_rules (name, version, source, slots, product) "
-        "values ('host:1:ab', '2026a', 'system', 100, '0.2.0')"
-    )
 
 
 @pytest.mark.parametrize("address", PAGES)
@@ -71,12 +31,7 @@ async def test_a_page_without_anything_says_how_to_begin(
 async def test_each_page_shows_what_there_is(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
-    await make(connection)
-    await connection.execute(
-        "update tocsin.jobs set locked_by = 'host:1:ab', locked_until = now() + interval '1 min', "
-        "claimed_at = now(), claimed_for = now(), claimed_attempt = 1, attempt = 1, "
-        "execution_id = 5 where name = 'pays'"
-    )
+    await insert_lists(connection)
     made = await api.post("/v1/keys", json={"name": "deploys", "scopes": ["admin"]})
     api.headers["Authorization"] = f"Bearer {made.json()['key']}"
     shown = {address: (await api.get(address)).text for address in PAGES}
@@ -85,7 +40,7 @@ async def test_each_page_shows_what_there_is(
     assert "1 of 3" in shown["/flows"]
     assert "10 in 1 min" in shown["/flows"]
     assert "pattern" in shown["/flows"]
-    assert 'by Ann</span> <span class="why">it &lt;moves&gt;</span>' in shown["/flows"]
+    assert 'by Ann:</span> <span class="why">it &lt;moves&gt;</span>' in shown["/flows"]
     assert "MON 09:00-13:00" in shown["/calendars"]
     assert "An instance has yet to work it out" in shown["/calendars"]
     assert "4 in a row" in shown["/alerts"]
@@ -99,6 +54,22 @@ async def test_each_page_shows_what_there_is(
     assert "<strong>bank &lt;1&gt;</strong>" in shown["/audit"]
     assert "deploys" in shown["/keys"]
     assert "in force" in shown["/keys"]
+
+
+async def test_every_page_there_is_reads_without_scripts(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    addresses = await make_everything(connection)
+    app = api._transport.app  # type: ignore[attr-defined]
+
+    assert addresses.keys() == page_routes(app)
+    for address in addresses.values():
+        page = await api.get(address)
+        text = re.sub(r"<script.*?</script>|<[^>]+>", " ", page.text.partition("<main")[2])
+        assert page.status_code == 200, address
+        assert len(re.findall("<h1", page.text)) == 1, address
+        assert len(text.split()) > 20, address
+        assert "undefined" not in text, address
 
 
 async def test_who_may_read_sees_neither_keys_nor_the_audit_log(api: httpx.AsyncClient) -> None:

@@ -29,6 +29,9 @@ def test_what_is_new_or_gone_has_one_side_and_nothing_is_no_side() -> None:
     ]
     assert differences(None, {"name": "a", "paused_at": None}) == [difference("name", None, "a")]
     assert differences({"name": "a"}, None) == [difference("name", "a", None)]
+    assert differences(None, {"paused_at": "2026-11-30T14:07:03.929143+00:00"}) == [
+        difference("paused_at", None, "2026-11-30 14:07:03.929143 UTC")
+    ]
 
 
 def test_what_the_log_does_not_keep_is_said_to_be_changed() -> None:

@@ -6,14 +6,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.jobs.identity import NIL
 from app.core.schedule.heat import HOUR, HOURS, Crowd, Heat, heat_of
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import Schedule, recurrence_of
 from app.core.schedule.zones import zone_named
+from app.web.ahead import Picture, Pictures, drawn
 from app.web.heat import TIERS, Week, busiest, days, tier
-from app.web.overview import Picture, Pictures, drawn
+from app.web.pictures import density
 
 NOW = datetime(2026, 11, 29, 22, 20, tzinfo=UTC)
 """A Sunday."""
@@ -199,7 +201,7 @@ async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
         drawings += 1
         return drawn(*given, **named)
 
-    monkeypatch.setattr("app.web.overview.drawn", counted)
+    monkeypatch.setattr("app.web.ahead.drawn", counted)
     noon = crowd(3, cron="0 12 * * *")
     first = Week(at=NOW, heat=heat(noon), is_sample=False, crowds=[noon])
     later = Week(at=NOW + HOUR / 60, heat=heat(noon), is_sample=False, crowds=[noon])
@@ -216,3 +218,22 @@ async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
         "whoever has the week before sees the newer one"
     )
     assert (await pictures.of(set_back, "day")).at == set_back.at
+
+
+async def test_spans_with_few_runs_say_whose() -> None:
+    given = ((1, 12, ("lunch <1>",)), (2, 18, ("tea", "cake")), (40, 0, ("a", "b")))
+    crowds = [
+        replace(crowd(jobs, cron=f"0 {hour} * * *"), names=names, anchor=run, next_run=run)
+        for jobs, hour, names in given
+        for run in [NOW + (datetime(2026, 1, 1, hour, tzinfo=UTC) - NOW) % DAY]
+    ]
+    week = Week(at=NOW, heat=heat(*crowds), is_sample=False, crowds=crowds)
+
+    shown = (await Pictures().of(week, "day")).spans
+
+    assert {one.runs: one.names for one in shown if one.runs} == {
+        1: ("lunch <1>",),
+        2: ("tea", "cake"),
+        40: (),
+    }
+    assert "UTC: 1 run, lunch &lt;1&gt;</title>" in density(shown, every=HOUR / 4)

@@ -14,10 +14,15 @@ const forms = {
 
 function localize(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
+    if (time.closest("[data-zone]")?.dataset.zone === zone) continue; // ours beside UTC
     const text = (forms[time.dataset.form] ?? format).format(new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
-  for (const head of root.querySelectorAll("th[data-here]")) head.textContent = "Here";
+  for (const runs of root.querySelectorAll("table[data-zone]")) {
+    if (runs.dataset.zone === zone || zone === "UTC") continue;
+    runs.querySelector("[data-here]").textContent = "Here";
+    runs.classList.toggle("three", runs.dataset.zone !== "UTC");
+  }
 }
 
 function say(text) {
@@ -38,18 +43,28 @@ function whenSeen() {
   begin();
 }
 
-// The week is laid out by the clocks of one zone on the server, which does not know ours.
-const own = document.getElementById("own-zone");
-if (own && new URLSearchParams(location.search).get("zone") !== zone && zone !== "UTC") {
-  const query = new URLSearchParams(location.search);
+// The week is laid out by the clocks of one zone on the server, which does not know ours: it is asked
+// for once more, unless the address says whose clocks are wanted.
+async function showOwnWeek(own) {
+  const query = new URLSearchParams(location.search), isGiven = query.has("zone");
+  if (zone === "UTC" || query.get("zone") === zone) return;
   query.set("zone", zone);
   own.href = `?${query}#week-title`;
   own.textContent = `show in ${zone}`;
   own.hidden = false;
+  if (isGiven) return;
+  const answer = await fetch(`?${query}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const week = page.getElementById("week");
+  if (!week) return;
+  localize(week);
+  document.getElementById("week").replaceWith(week);
 }
 
+const own = document.getElementById("own-zone");
+if (own) showOwnWeek(own).catch(() => {}); // the link is there
+
 document.documentElement.dataset.script = "yes";
-if (zone !== "UTC") document.documentElement.dataset.zone = zone;
 const label = document.getElementById("zone");
 if (label) label.textContent = `Times in ${zone}`;
 localize(document);
