@@ -88,13 +88,17 @@ async def list_page(
     return Page(items=[execution(row) for row in found.rows], more=found.more, reached=reached)
 
 
-async def count(db: Database, wanted: ExecutionFilter) -> tuple[int, bool]:
-    """Count the executions that are found, and say whether these are all: a part is searched."""
+async def count(db: Database, wanted: ExecutionFilter) -> tuple[dict[Outcome, int], bool]:
+    """Count the executions that are found by how they ended, those of the most first.
+
+    Say as well whether these are all: a part is searched.
+    """
     most = wanted.searched() or MAX_SEARCHED
-    [row] = await db.fetch_filtered(
+    rows = await db.fetch_filtered(
         "executions.count", before=None, window=most, **wanted.arguments()
     )
-    return row["found"], row["judged"] < most
+    counts = {Outcome(row["outcome"]): row["found"] for row in rows if row["found"]}
+    return counts, sum(row["judged"] for row in rows) < most
 
 
 async def find(db: Runner, execution_id: int) -> Execution:

@@ -119,7 +119,7 @@ class OnExecutions:
         return await add(transaction, part, request="replay", overlap=self.overlap)
 
     async def preview(self, db: Database) -> BulkPreview:
-        count, is_exact = await executions.count(db, self.wanted)
+        outcomes, is_exact = await executions.count(db, self.wanted)
         page = await executions.list_page(db, self.wanted, before=None, limit=SAMPLE)
         rooms = await bulk.find_room(db, [one.job_id for one in page.items])
         sample = [
@@ -131,7 +131,13 @@ class OnExecutions:
             )
             for one in page.items
         ]
-        return BulkPreview(count=count, count_is_exact=is_exact, runs=None, sample=sample)
+        return BulkPreview(
+            count=sum(outcomes.values()),
+            count_is_exact=is_exact,
+            runs=None,
+            outcomes=outcomes,
+            sample=sample,
+        )
 
 
 def item_of(execution: Execution, rooms: dict[UUID, Room]) -> Item:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from app.core.jobs.job import ONE_YEAR, Instant, JobPatch, JobState, seconds
 from app.core.runs.claim import Missed
+from app.core.runs.outcome import Outcome
 from app.errors import FieldError
 from app.wire.actions import MAX_SKIPPED_RUNS, AskedOverlap
 from app.wire.pages import Page
@@ -286,6 +287,10 @@ class BulkPreview(Struct, frozen=True, kw_only=True):
     runs: Annotated[
         int | None, Meta(description="Of backfill: how many runs these have in the range.")
     ]
+    outcomes: Annotated[
+        dict[Outcome, int] | None,
+        Meta(description="Of replay and redrive: how many ended how, the most first."),
+    ] = None
     sample: list[BulkSample]
 
 

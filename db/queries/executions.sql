@@ -60,15 +60,17 @@ order by e.id desc
 limit :limit::bigint;
 
 -- name: count
--- How many of the first :window executions that such a page judges are found, and how many these are.
-select count(*) filter (where w.found) as found, count(*) as judged
+-- How many of the first :window executions that such a page judges are found, by their outcomes, and how many these are.
+select w.outcome, count(*) filter (where w.found) as found, count(*) as judged
 from (
-    select {judged} as found
+    select x.outcome, {judged} as found
     from tocsin.executions x
     where {listed}
     order by x.id desc
     limit :window::bigint
-) w;
+) w
+group by w.outcome
+order by found desc, w.outcome;
 
 -- name: page_end
 -- The last of the :window executions that such a page judges; no row: they are fewer.

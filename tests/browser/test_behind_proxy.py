@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 
 import aiohttp
 import httpx
@@ -20,8 +21,12 @@ OF_ONE_HOP = frozenset({"connection", "transfer-encoding", "content-length", "ke
 
 
 @asynccontextmanager
-async def proxy(behind: str, *, takes_path_away: bool) -> AsyncIterator[str]:
-    """Pass on what comes below `ROOT`, as proxies do that are set up by a page of theirs."""
+async def proxy(*behind: str, takes_path_away: bool) -> AsyncIterator[str]:
+    """Pass on what comes below `ROOT`, as proxies do that are set up by a page of theirs.
+
+    Each request goes to the next of the servers behind.
+    """
+    turns = cycle(behind)
 
     async def pass_on(request: web.Request) -> web.StreamResponse:
         path = request.raw_path.removeprefix(ROOT) if takes_path_away else request.raw_path
@@ -32,7 +37,7 @@ async def proxy(behind: str, *, takes_path_away: bool) -> AsyncIterator[str]:
         }
         async with client.request(
             request.method,
-            f"{behind}{path or '/'}",
+            f"{next(turns)}{path or '/'}",
             headers=headers,
             data=await request.read(),
             allow_redirects=False,
@@ -65,14 +70,18 @@ async def proxy(behind: str, *, takes_path_away: bool) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("takes_path_away", [True, False])
-async def test_pages_forms_cookies_and_streams_work_below_a_path_of_a_proxy_that_ends_tls(
+async def test_pages_work_below_a_path_of_a_proxy_that_ends_tls_before_two_processes(
     database_url: str, chromium: Browser, *, takes_path_away: bool
 ) -> None:
     name = f"behind-{takes_path_away}"
     async with (
         served(database_url, root_path=ROOT, trusted_proxies=("127.0.0.1",)) as site,
-        proxy(site.address, takes_path_away=takes_path_away) as address,
-        opened(chromium, address, ignore_https_errors=True) as (page, said),
+        served(database_url, root_path=ROOT, trusted_proxies=("127.0.0.1",)) as other,
+        proxy(site.address, other.address, takes_path_away=takes_path_away) as address,
+        opened(chromium, address, ignore_https_errors=True, timezone_id="Asia/Tokyo") as (
+            page,
+            said,
+        ),
     ):
         key = await key_of(site.address, name)
         asked: list[str] = []
@@ -82,6 +91,7 @@ async def test_pages_forms_cookies_and_streams_work_below_a_path_of_a_proxy_that
         await page.get_by_label("API key").fill(key)
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        await expect(page.locator("#week")).to_contain_text("by the clocks of Asia/Tokyo")
         [cookie] = await page.context.cookies()
         await page.locator(".heat tbody th a").first.click()
         await expect(page.get_by_role("heading", name="Runs to come")).to_be_visible()

@@ -87,6 +87,7 @@ async def test_redriving_replays_each_run_that_was_given_up_once_and_the_target_
     )
 
     assert (preview.json()["count"], len(preview.json()["sample"])) == (6, 6)
+    assert preview.json()["outcomes"] == {"failed": 3, "timed_out": 3}
     assert (done["state"], done["matched"], done["changed"]) == ("finished", 3, 3)
 
     async def are_carried_out() -> bool:

@@ -967,6 +967,8 @@ class BulkPreview(Struct, frozen=True, kw_only=True):
     """False: there may be more, as a bounded part was searched."""
     runs: int | None
     """Of backfill: how many runs these have in the range."""
+    outcomes: dict[str, int] | None = None
+    """Of replay and redrive: how many ended how, the most first."""
     sample: list[BulkSample]
 
 
