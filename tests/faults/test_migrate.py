@@ -27,7 +27,7 @@ async def migrate(case: Case) -> tuple[int, str]:
     return code, "\n".join(process.text)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_migrating_beside_an_open_writer_keeps_nobody_waiting_and_gives_up(
     case: Case, writer: asyncpg.Connection
 ) -> None:

@@ -21,7 +21,7 @@ BYSTANDERS = 40
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-@pytest.mark.alone
+@pytest.mark.quiet
 @pytest.mark.timeout(180)
 async def test_a_trigger_that_catches_its_cancellation_makes_nobody_late(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink, statement: str

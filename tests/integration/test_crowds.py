@@ -175,7 +175,7 @@ async def test_a_crowd_runs_once_its_trigger_is_gone(
 
 
 @pytest.mark.parametrize("many", [1, 3])
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_a_job_whose_trigger_sleeps_makes_nobody_late_and_is_put_aside(
     connection: asyncpg.Connection,
     instance: StartInstance,
@@ -241,7 +241,7 @@ async def test_a_trigger_that_is_slow_for_every_job_costs_none_of_them_its_run(
         assert not facts.of(PutAside)
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_a_log_of_a_user_s_that_is_locked_costs_no_job_its_run(
     connection: asyncpg.Connection,
     database_url: str,

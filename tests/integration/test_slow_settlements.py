@@ -75,7 +75,7 @@ async def latest(connection: asyncpg.Connection, jobs: list[UUID]) -> float:
 
 @pytest.mark.parametrize("guilty", [1, 10])
 @pytest.mark.parametrize("what", AT_SETTLEMENTS.values(), ids=AT_SETTLEMENTS)
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_a_job_that_cannot_be_settled_in_time_makes_nobody_late(
     connection: asyncpg.Connection,
     instance: StartInstance,
@@ -134,7 +134,7 @@ async def test_a_job_whose_settlement_is_slow_is_settled_apart_from_then_on(
     assert {row["outcome"] for row in await execution_rows(connection, job_id)} == {"succeeded"}
 
 
-@pytest.mark.alone
+@pytest.mark.quiet
 async def test_a_settlement_that_waits_for_somebody_s_lock_makes_nobody_late_and_is_made(
     connection: asyncpg.Connection, database_url: str, instance: StartInstance, sink: Sink
 ) -> None:

@@ -24,6 +24,9 @@ def note(request):
 @pytest.mark.parametrize("which", [1, 2])
 def test_alone_{letter}(request, which): note(request)
 
+@pytest.mark.quiet
+def test_quiet_{letter}(request): note(request)
+
 def test_beside_{letter}(request): note(request)
 
 def test_also_beside_{letter}(request): note(request)
@@ -55,11 +58,15 @@ def test_tests_that_run_alone_come_last_one_after_another_in_one_process(tmp_pat
 
     rows = [line.split() for line in notes.read_text("utf-8").splitlines()]
     alone = [row for row in rows if row[0].startswith("test_alone")]
-    assert (len(rows), len(alone)) == (16, 8)
+    assert (len(rows), len(alone)) == (20, 8)
     assert len({worker for _, worker, *_ in alone}) == 1
     assert len({worker for _, worker, *_ in rows}) == 2
     times = sorted((float(began), float(ended), name) for name, _, began, ended in rows)
     last = [name for *_, name in times[-len(alone) :]]
     assert sum(name.startswith("test_alone") for name in last) >= len(alone) - 2, times
+    order = [name.split("_")[1] for *_, name in times]
+    assert sorted(order.index(part) for part in ("beside", "quiet", "alone")) == [
+        order.index(part) for part in ("beside", "quiet", "alone")
+    ]
     for (_, ended, one), (began, _, next_) in pairwise(times):
         assert ended <= began or not any("alone" in name for name in (one, next_)), times

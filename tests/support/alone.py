@@ -6,6 +6,9 @@ and writers, with a gate before it, so that a writer is not overtaken by reader 
 
 While one runs, all the other processes idle, and they idle before each to let it begin. So these
 tests come last, one after another in a single process, when the others have nothing left to do.
+
+Tests with the marker `quiet` measure as well, but mostly wait, and leave the machine to others that
+do. They come just before, beside each other.
 """
 
 import fcntl
@@ -13,19 +16,40 @@ import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from enum import IntEnum, auto
 from functools import cached_property
 from pathlib import Path
 
 import pytest
+from msgspec import json
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 UNIT = Path(__file__).parents[1] / "unit"
 
 
+class Part(IntEnum):
+    """The parts of a run of tests, in their order."""
+
+    FIRST = auto()
+    QUICK = auto()
+    """What takes no time, so that all processes come to the end of it at once."""
+    QUIET = auto()
+    ALONE = auto()
+
+
 def is_alone(item: pytest.Item) -> bool:
     """Return whether no other test may run beside this one."""
     return item.get_closest_marker("alone") is not None
+
+
+def part_of(item: pytest.Item) -> Part:
+    """Return the part of the run in which a test has its turn."""
+    if is_alone(item):
+        return Part.ALONE
+    if item.get_closest_marker("quiet"):
+        return Part.QUIET
+    return Part.QUICK if item.path.is_relative_to(UNIT) else Part.FIRST
 
 
 def turns(config: pytest.Config) -> Path:
@@ -67,35 +91,36 @@ def expected_seconds(item: pytest.Item) -> float:
 
 @pytest.hookimpl(trylast=True)  # when those of faults have their time
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put tests that run alone last, and what takes no time before them, so that all end at once.
-
-    Of the rest those files come first that take the longest.
-    """
+    """Put the tests in the order of their parts, and in each the longest files first."""
     seconds: defaultdict[Path, float] = defaultdict(float)
     for item in items:
         seconds[item.path] += expected_seconds(item)
-    items.sort(
-        key=lambda item: (is_alone(item), item.path.is_relative_to(UNIT), -seconds[item.path])
-    )
+    items.sort(key=lambda item: (part_of(item), -seconds[item.path]))
     worker = getattr(config, "workerinput", {"workerid": "none"})
     if worker["workerid"] == "gw0":  # all collect the same
-        names = "\n".join(item.nodeid for item in items if is_alone(item))
-        (turns(config) / worker["testrunuid"]).write_text(names, "utf-8")
+        parts = {item.nodeid: part for item in items if (part := part_of(item)) >= Part.QUIET}
+        (turns(config) / worker["testrunuid"]).write_bytes(json.encode(parts))
 
 
 class Turns(LoadFileScheduling):  # type: ignore[misc]
-    """Shares tests out by file, and those that run alone as if they were a file of their own."""
+    """Shares tests out by file; those that run alone as if they were a file of their own."""
 
     @cached_property
-    def alone(self) -> frozenset[str]:
-        """The tests that run alone, as the processes that collected them have told."""
+    def parts(self) -> dict[str, Part]:
+        """Those that run late, as the processes that collected them have told."""
         told = turns(self.config) / self.nodes[0].workerinput["testrunuid"]
-        names = told.read_text("utf-8").splitlines()
+        parts = json.decode(told.read_bytes(), type=dict[str, Part])
         told.unlink()
-        return frozenset(names)
+        return parts
 
     def _split_scope(self, nodeid: str) -> str:
-        return "alone" if nodeid in self.alone else super()._split_scope(nodeid)
+        match self.parts.get(nodeid):
+            case Part.ALONE:
+                return "alone"
+            case Part.QUIET:
+                return f"quiet {super()._split_scope(nodeid)}"
+            case _:
+                return str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
