@@ -145,6 +145,10 @@ db-dump: setup ## Print the schema as Postgres understands it
 llms: setup ## Write docs/llms.txt anew, of what the API says of itself
 	$(BIN)/python -m tests.support.llms
 
+.PHONY: helptext
+helptext: setup ## Write app/cli/help.txt anew, of what `tocsin --help` prints by click
+	$(BIN)/python -m tests.support.helptext
+
 .PHONY: constraints
 constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest version)
 	$(PIP) install --quiet 'uv>=0.13,<0.14'

@@ -1,6 +1,6 @@
 """`python -m app` is the `tocsin` command."""
 
-from app.cli.main import main
+from app.cli.start import main
 
 if __name__ == "__main__":
-    main()
+    main("python -m app")

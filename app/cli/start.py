@@ -1,0 +1,51 @@
+"""Where the `tocsin` command begins: its own help is printed without importing what it is made of.
+
+To import click takes longer than to start Python, and this text is always the same.
+"""
+
+import os
+import sys
+
+HELP = __file__.removesuffix("start.py") + "help.txt"  # pathlib would take as long as all else
+"""What click prints for a program called `tocsin`, as `make helptext` wrote it down."""
+COLUMNS = 80
+"""On a narrower one click breaks lines elsewhere, on a wider one it does not."""
+
+
+def main(program: str = "tocsin") -> None:
+    """Print the help of the command itself, or carry out any other command line.
+
+    `program`: how a shell calls it.
+    """
+    if sys.argv[1:] in (["--help"], ["-h"]) and sys.stdout is not None and columns() >= COLUMNS:
+        print_help(program)
+        return
+    from app.cli.main import main as carry_out
+
+    carry_out()
+
+
+def columns() -> int:
+    """Return how wide the terminal is, as `shutil` does, whose import would take longer."""
+    try:
+        given = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        given = 0
+    if given > 0:
+        return given
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
+
+
+def print_help(program: str) -> None:
+    """Print the text, with the name of the program in its first line."""
+    with open(HELP, encoding="ascii") as file:  # noqa: PTH123 - see `HELP`
+        text = file.read()
+    try:
+        sys.stdout.write(text.replace("tocsin", program, 1))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own flush
+        sys.exit(1)
