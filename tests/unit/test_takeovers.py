@@ -33,22 +33,29 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("spans", "claimed_at", "dropped"),
+    ("spans", "claimed_at", "changed_at", "dropped"),
     [
-        ((), CLAIMED, True),
-        ((Span(DUE + MINUTE, DUE + 9 * MINUTE),), CLAIMED, False),
-        ((), DUE + 60 * MINUTE, False),
+        ((), CLAIMED, None, True),
+        ((), CLAIMED, CLAIMED + MINUTE, False),
+        ((Span(DUE + MINUTE, DUE + 9 * MINUTE),), CLAIMED, CLAIMED, False),
+        ((), DUE + 60 * MINUTE, None, False),
     ],
-    ids=["open", "maintenance from the next run on", "claimed by a clock nobody believes yet"],
+    ids=[
+        "open",
+        "a window ended since",
+        "maintenance from the next run on",
+        "claimed by a clock nobody believes yet",
+    ],
 )
 async def test_a_run_that_the_next_one_cancels_is_dropped_only_if_that_is_sure(
     monkeypatch: pytest.MonkeyPatch,
     spans: Sequence[Span],
     claimed_at: datetime,
+    changed_at: datetime | None,
     dropped: bool,  # noqa: FBT001
 ) -> None:
     async def attempts_before(_db: Database, _claim: Claim) -> Attempts:
-        return Attempts(lost=1, others=0, first_claimed_at=claimed_at, judges_changed_at=claimed_at)
+        return Attempts(lost=1, others=0, first_claimed_at=claimed_at, judges_changed_at=changed_at)
 
     monkeypatch.setattr(takeovers, "attempts_before", attempts_before)
     db, clock, windows = Database.__new__(Database), cast("DatabaseClock", Clock()), Windows()
