@@ -1,7 +1,7 @@
 """What limits of flows cost, and whom they cost nothing.
 
-`drain`: due jobs without a flow, in 1, 100 and 10,000 flows without limits, and in one of ten at a
-time. `beside`: jobs that are inserted one by one, without a flow or each of another one, alone and
+`drain`: due jobs without a flow, in 1, 100 and 10,000 flows without limits, in as many that have a
+limit by a pattern, and in one of ten at a time. `beside`: jobs that are inserted one by one, without a flow or each of another one, alone and
 while 100,000
 due jobs of one flow wait for its two permits: from INSERT to request.
 """
@@ -69,7 +69,7 @@ async def drain(
     await product.prepare(postgres, receiver.base_url)
     await enqueue(product.url, receiver.base_url, jobs=jobs, keys=keys)
     if at_once is not None:
-        await limit(product.url, "flow-0", at_once)
+        await limit(product.url, "flow-*", at_once)
     await vacuumed(product.url)
     receiver.reset()
     database_before = postgres.cpu_seconds()
@@ -152,6 +152,8 @@ async def measure(options_: argparse.Namespace) -> None:
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
         for keys in (None, 1, 100, 10_000):
             add(await drain(postgres, receiver, jobs=jobs, keys=keys, at_once=None))
+        for keys in (1, 100, 10_000):
+            add(await drain(postgres, receiver, jobs=jobs, keys=keys, at_once=100))
         add(await drain(postgres, receiver, jobs=jobs // 4, keys=1, at_once=10))
         for keyed in (False, True):
             for many in (0, waiting):

@@ -1963,7 +1963,9 @@ end $$;
 -- each flow, for the statement that claims them at once. And of each flow a row without id: in how many seconds there
 -- may be more to claim of it (null: not before something changes), and whether its starts are to be told. A flow whose
 -- state another instance has locked is passed over for a moment.
--- Each statement in here sees what was committed before it, hence also what the last holder of the lock claimed.
+-- Each statement in here sees what was committed before it, hence also what the last holder of a lock claimed: what limits a
+-- flow, and how much of that is taken, is read once its state is locked. All flows go through each statement together, as one
+-- for each would cost more than what it does; those that have limits, or raised jobs, have some of their own besides.
 -- ended_by: the latest instant that is believed to have come; see claims.look.
 create or replace function tocsin.permit(
     keys text[], most bigint, ahead interval, lease interval, ended_by timestamptz,
@@ -1975,171 +1977,266 @@ returns table (
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
-    key text;
-    flow tocsin.flows;
-    state tocsin.flow_states;
-    place record;
+    moment timestamptz := least(clock_timestamp(), ended_by);
     one record;
-    moment timestamptz;
-    first timestamptz;
-    next_at timestamptz;
-    permits bigint;
-    share bigint;
+    part record;
+    flow tocsin.flows;
+    place integer;
     used bigint;
-    left_over bigint := most;
-    keys_left integer := cardinality(keys);
-    taken integer;
-    taken_ids uuid[];
-    levels integer;
     at_limit boolean;
+    left_over bigint := most;
+    keys_left integer;
+    others text[] := '{}';            -- flows of which something is due whose state is not locked here
+    mine text[] := '{}';              -- those whose state is; of each of them, at its place in these:
+    waits timestamptz[] := '{}';      -- since when some of its jobs have waited for a permit
+    are_raised boolean[] := '{}';     -- whether it has jobs of a raised priority
+    spans interval[] := '{}';         -- for how long its starts count; null: it has no rate
+    permits bigint[] := '{}';         -- how many its limits leave; null: any number
+    shares bigint[] := '{}';          -- how many there is room for
+    many bigint[] := '{}';            -- how many may be claimed now: the smaller of these
+    taken bigint[] := '{}';           -- how many are
+    taken_ids uuid[] := '{}';         -- which, of flows with raised jobs
+    following timestamptz[] := '{}';  -- when the first comes due that is not claimed
+    next_at timestamptz[] := '{}';    -- when there may be more
 begin
-    foreach key in array keys loop
-        -- The columns of a row that tells of the flow alone.
-        next_seconds := null;
-        is_timed := null;
-        waiting_since := null;
-        id := null;
-        share := greatest(left_over / greatest(keys_left, 1), least(left_over, 1));
-        keys_left := keys_left - 1;
-        moment := least(clock_timestamp(), ended_by);
-        next_at := null;
-        taken := 0;
-        -- By pairs, here and below, so that no plan but a walk of jobs_flow fits: where all that is due belongs to another
-        -- flow, one along jobs_flow_due would read all of that first.
-        select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
-        where tocsin.is_flow_claimable(j)
-          and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
-          and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
-        order by j.flow_key, greatest(j.next_run, j.locked_until) limit 1;
-        if first is null or first > moment + ahead or share <= 0 then
-            flow_key := key; next_seconds := extract(epoch from first - moment);
+    -- By pairs, here and below, so that no plan but a walk of jobs_flow fits: where all that is due belongs to another
+    -- flow, one along jobs_flow_due would read all of that first.
+    for one in
+        select asked.key, first.at, locked.key is not null as is_mine
+        from unnest(keys) with ordinality as asked (key, place)
+        left join lateral (
+            select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j
+            where tocsin.is_flow_claimable(j)
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (asked.key, '-infinity')
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (asked.key, 'infinity')
+            order by j.flow_key, greatest(j.next_run, j.locked_until) limit 1) as first on true
+        left join lateral (
+            select s.flow_key as key from tocsin.flow_states s
+            where s.flow_key = asked.key and first.at <= moment + ahead and most > 0
+            for no key update skip locked) as locked on true
+        order by asked.place
+    loop
+        if one.is_mine then
+            mine := mine || one.key;
+        elsif one.at <= moment + ahead and most > 0 then
+            others := others || one.key;
+        else
+            flow_key := one.key; next_seconds := extract(epoch from one.at - moment);
             return next;
-            continue;
         end if;
-        flow := tocsin.flow_limits(key);
-        select * into state from tocsin.flow_states s where s.flow_key = key for no key update skip locked;
-        if state.flow_key is null then
-            insert into tocsin.flow_states as s (flow_key) values (key) on conflict do nothing;
-            select * into state from tocsin.flow_states s where s.flow_key = key for no key update skip locked;
+    end loop;
+    if others <> '{}' then  -- New ones, or locked by others. In their order, lest two looks wait for each other.
+        for one in
+            with made as (
+                insert into tocsin.flow_states as s (flow_key)
+                select key from unnest(others) as key order by key
+                on conflict do nothing returning s.flow_key
+            )
+            select key, made.flow_key is not null as is_mine
+            from unnest(others) as key left join made on made.flow_key = key
+        loop
+            if one.is_mine then
+                mine := mine || one.key;
+            else
+                flow_key := one.key; next_seconds := 0.02;
+                return next;
+            end if;
+        end loop;
+    end if;
+    if mine = '{}' then
+        return;
+    end if;
+
+    moment := least(clock_timestamp(), ended_by);
+    for one in
+        with patterns as materialized (
+            select replace(replace(replace(replace(f.flow_key, '!', '!!'), '_', '!_'), '%', '!%'), '*', '%') as matched
+            from tocsin.flows f where strpos(f.flow_key, '*') > 0
+        )
+        select own.key, own.place::integer, s.held_until, s.waiting_since,
+            exists (select from tocsin.flows f where f.flow_key = own.key)
+                or exists (select from patterns p where own.key collate "C" like p.matched escape '!') as is_limited,
+            (
+                select j.id from tocsin.jobs j
+                where tocsin.is_flow_claimable(j) and j.flow_key = own.key and j.priority > 0
+                order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run) limit 1) is not null as is_raised
+        from unnest(mine) with ordinality as own (key, place)
+        join tocsin.flow_states s on s.flow_key = own.key
+    loop
+        place := one.place;
+        waits[place] := one.waiting_since;
+        are_raised[place] := one.is_raised;
+        taken[place] := 0;
+        following[place] := null;
+        if one.is_limited then
+            flow := tocsin.flow_limits(one.key);
+        else
+            flow := null;
         end if;
-        if state.flow_key is null then
-            flow_key := key; next_seconds := 0.02;
-            return next;
-            continue;
-        end if;
-        moment := least(clock_timestamp(), ended_by);
-        permits := share;
         if flow.paused_at is not null then
-            permits := 0;
-            next_at := flow.paused_until;
-        elsif state.held_until > moment then
-            permits := 0;
-            next_at := state.held_until;
-        end if;
-        if permits > 0 and flow.max_concurrency is not null then
-            used := tocsin.flow_leases(key, moment);
-            permits := least(permits, flow.max_concurrency - used);
-            if permits <= 0 then  -- a settlement is told; else the first lease that ends
-                select min(j.locked_until) into next_at from tocsin.jobs j
-                where j.flow_key = key and j.locked_until is not null and j.locked_until > moment;
-                next_at := coalesce(next_at, moment + interval '0.1 second');
+            permits[place] := 0;
+            next_at[place] := flow.paused_until;
+        elsif one.held_until > moment then
+            permits[place] := 0;
+            next_at[place] := one.held_until;
+        elsif flow.max_concurrency is not null then
+            permits[place] := greatest(flow.max_concurrency - tocsin.flow_leases(one.key, moment), 0);
+            if permits[place] = 0 then  -- a settlement is told; else the first lease that ends
+                next_at[place] := coalesce((
+                    select min(j.locked_until) from tocsin.jobs j
+                    where j.flow_key = one.key and j.locked_until is not null and j.locked_until > moment),
+                    moment + interval '0.1 second');
             end if;
         end if;
-        if permits > 0 and flow.rate is not null then
-            for place in select * from tocsin.flow_windows(flow) loop
+        if flow.rate is not null and coalesce(permits[place] > 0, true) then
+            for part in select * from tocsin.flow_windows(flow) loop
                 select coalesce(sum(s.many), 0) into used from tocsin.flow_starts s
-                where s.flow_key = key and s.latest > moment - place.span;
-                if used >= place.many then
+                where s.flow_key = one.key and s.latest > moment - part.span;
+                if used >= part.many then
                     -- As soon as so many have left the window that one more fits in.
-                    select greatest(next_at, min(s.latest) + place.span) into next_at
-                    from (
-                        select latest, sum(many) over (order by latest) as gone from tocsin.flow_starts
-                        where flow_starts.flow_key = key and latest > moment - place.span) as s
-                    where s.gone > used - place.many;
+                    next_at[place] := (
+                        select greatest(next_at[place], min(s.latest) + part.span)
+                        from (
+                            select latest, sum(many) over (order by latest) as gone from tocsin.flow_starts
+                            where flow_starts.flow_key = one.key and latest > moment - part.span) as s
+                        where s.gone > used - part.many);
                 end if;
-                permits := least(permits, place.many - used);
+                permits[place] := greatest(least(permits[place], part.many - used), 0);
+                spans[place] := greatest(spans[place], part.span);
             end loop;
         end if;
-        if permits > 0 then
-            -- By rank, as claims.look_by_priority has it, if any job of the flow is raised.
-            levels := case when (
-                select j.id from tocsin.jobs j
-                where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0
-                order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run) limit 1) is not null
-                then tocsin.highest_priority() else 0 end;
-            taken_ids := '{}';
-            for one in
-                with first as materialized (
-                    select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
+    end loop;
+
+    keys_left := cardinality(mine);
+    for place in 1 .. cardinality(mine) loop
+        shares[place] := greatest(left_over / keys_left, least(left_over, 1));
+        many[place] := least(permits[place], shares[place]);
+        left_over := left_over - many[place];
+        keys_left := keys_left - 1;
+    end loop;
+
+    -- Of each flow one more than is claimed, which tells that more is due.
+    for flow_key, place, is_timed, waiting_since, id, due_at, text, locked_until, locked_by, claimed_at, claimed_for,
+        claimed_attempt, execution_id in
+        select own.key, own.place, spans[own.place] is not null, waits[own.place], due.*
+        from unnest(mine, many, are_raised) with ordinality as own (key, many, is_raised, place)
+        cross join lateral (
+            select j.id, greatest(j.next_run, j.locked_until) as due_at,
+                case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                    then j.target::text end as text,
+                j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+            from tocsin.jobs j
+            where tocsin.is_flow_claimable(j)
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (own.key, '-infinity')
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (own.key, moment + ahead)
+              and (j.locked_until is null or j.locked_until <= moment)
+              and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+            order by j.flow_key, greatest(j.next_run, j.locked_until)
+            limit own.many + 1
+            for no key update skip locked) as due
+        where own.many > 0 and not own.is_raised
+    loop
+        if taken[place] < many[place] then
+            taken[place] := taken[place] + 1;
+            return next;
+        else
+            following[place] := due_at;
+        end if;
+    end loop;
+    -- By rank, as claims.look_by_priority has it, where any job of the flow is raised.
+    for one in
+        select own.key, own.place::integer, own.many
+        from unnest(mine, many, are_raised) with ordinality as own (key, many, is_raised, place)
+        where own.many > 0 and own.is_raised
+    loop
+        place := one.place;
+        for flow_key, is_timed, waiting_since, id, due_at, text, locked_until, locked_by, claimed_at, claimed_for,
+            claimed_attempt, execution_id in
+            with first as materialized (
+                select j.id, greatest(j.next_run, j.locked_until) as due_at,
+                    case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
+                        then j.target::text end as text,
+                    j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id, j.priority
+                from tocsin.jobs j
+                where tocsin.is_flow_claimable(j)
+                  and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (one.key, '-infinity')
+                  and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (one.key, moment + ahead)
+                  and (j.locked_until is null or j.locked_until <= moment)
+                  and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
+                order by j.flow_key, greatest(j.next_run, j.locked_until)
+                limit one.many
+                for no key update skip locked
+            ), raised as materialized (
+                select due.*
+                from generate_series(1, tocsin.highest_priority()) as level
+                cross join lateral (
+                    select j.id, greatest(j.next_run, j.locked_until) as due_at,
                         case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
                             then j.target::text end as text,
-                        j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
+                        j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id, j.priority
                     from tocsin.jobs j
-                    where tocsin.is_flow_claimable(j)
-                      and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
-                      and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, moment + ahead)
+                    where tocsin.is_flow_claimable(j) and j.flow_key = one.key and j.priority > 0 and j.priority = level
+                      and greatest(j.locked_until, j.next_run) <= moment + ahead
                       and (j.locked_until is null or j.locked_until <= moment)
                       and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
-                    order by j.flow_key, greatest(j.next_run, j.locked_until)
-                    limit permits
+                    order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run)
+                    limit one.many
                     for no key update skip locked
-                ), raised as materialized (
-                    select due.*
-                    from generate_series(1, levels) as level
-                    cross join lateral (
-                        select j.id, j.priority, greatest(j.next_run, j.locked_until) as due_at,
-                            case when pg_column_size(j.target) < 1000 and pg_column_compression(j.target) is null
-                                then j.target::text end as text,
-                            j.locked_until, j.locked_by, j.claimed_at, j.claimed_for, j.claimed_attempt, j.execution_id
-                        from tocsin.jobs j
-                        where tocsin.is_flow_claimable(j) and j.flow_key = key and j.priority > 0 and j.priority = level
-                          and greatest(j.locked_until, j.next_run) <= moment + ahead
-                          and (j.locked_until is null or j.locked_until <= moment)
-                          and j.kind = any (kinds) and not (j.id = any (aside)) and (among is null or j.id = any (among))
-                        order by j.flow_key, j.priority, greatest(j.locked_until, j.next_run)
-                        limit permits
-                        for no key update skip locked
-                    ) as due
-                )
-                select found.* from (
-                    select * from first f where f.priority not between 1 and levels union all select * from raised) as found
-                order by tocsin.rank(found.due_at, found.priority)
-                limit permits
-            loop
-                return query select key, null::float8, flow.rate is not null, state.waiting_since, one.id, one.due_at, one.text, one.locked_until,
-                    one.locked_by, one.claimed_at, one.claimed_for, one.claimed_attempt, one.execution_id;
-                taken := taken + 1;
-                taken_ids := taken_ids || one.id;
-            end loop;
-            left_over := left_over - taken;
-            if taken > 0 and flow.rate is not null then
-                delete from tocsin.flow_starts s
-                where s.flow_key = key and s.latest <= moment - (select max(w.span) from tocsin.flow_windows(flow) as w);
+                ) as due
+            )
+            select one.key, spans[place] is not null, waits[place], found.id, found.due_at, found.text, found.locked_until, found.locked_by,
+                found.claimed_at, found.claimed_for, found.claimed_attempt, found.execution_id
+            from (
+                select * from first where priority not between 1 and tocsin.highest_priority()
+                union all select * from raised) as found
+            order by tocsin.rank(found.due_at, found.priority)
+            limit one.many
+        loop
+            taken[place] := taken[place] + 1;
+            taken_ids := taken_ids || id;
+            return next;
+        end loop;
+    end loop;
+
+    is_timed := null; waiting_since := null; id := null; due_at := null; text := null; locked_until := null; locked_by := null;
+    claimed_at := null; claimed_for := null; claimed_attempt := null; execution_id := null;
+    for one in
+        -- Nothing is claimed yet, so those that are returned here are the first of the flow, unless some are raised.
+        select own.key, own.place::integer, coalesce(own.following, first.at) as at
+        from unnest(mine, many, taken, following, are_raised) with ordinality as own (key, many, taken, following, is_raised, place)
+        left join lateral (
+            select greatest(j.next_run, j.locked_until) as at from tocsin.jobs j
+            where tocsin.is_flow_claimable(j) and own.many > 0 and own.following is null
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (own.key, '-infinity')
+              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (own.key, 'infinity')
+              and not (own.is_raised and j.id = any (taken_ids))
+            order by j.flow_key, greatest(j.next_run, j.locked_until)
+            offset case when own.is_raised then 0 else own.taken end limit 1) as first on true
+    loop
+        place := one.place;
+        at_limit := permits[place] < shares[place];
+        if many[place] > 0 then
+            if taken[place] > 0 and spans[place] is not null then
+                delete from tocsin.flow_starts s where s.flow_key = one.key and s.latest <= moment - spans[place];
                 insert into tocsin.flow_starts as s (flow_key, granted_at, instance, many, latest)
-                values (key, now(), permit.instance, taken, moment + ahead + interval '5 seconds')
+                values (one.key, now(), permit.instance, taken[place], moment + ahead + interval '5 seconds')
                 on conflict on constraint flow_starts_pkey do update
                 set many = s.many + excluded.many, latest = greatest(s.latest, excluded.latest);
             end if;
-            -- Nothing is claimed yet, so those that are returned here are the first of the flow, unless some are raised.
-            select greatest(j.next_run, j.locked_until) into first from tocsin.jobs j
-            where tocsin.is_flow_claimable(j)
-              and (j.flow_key, greatest(j.next_run, j.locked_until)) >= (key, '-infinity')
-              and (j.flow_key, greatest(j.next_run, j.locked_until)) <= (key, 'infinity')
-              and (levels = 0 or not (j.id = any (taken_ids)))
-            order by j.flow_key, greatest(j.next_run, j.locked_until)
-            offset case when levels = 0 then taken else 0 end limit 1;
-            next_at := case
-                when coalesce(first > moment + ahead, true) and taken > 0 then least(first, moment + lease)
-                when coalesce(first > moment + ahead, true) then first
-                when taken = permits then moment  -- what limits it now is known at the next time
+            next_at[place] := case
+                when coalesce(one.at > moment + ahead, true) and taken[place] > 0 then least(one.at, moment + lease)
+                when coalesce(one.at > moment + ahead, true) then one.at
+                when taken[place] = many[place] then moment  -- what limits it now is known at the next time
                 else moment + interval '0.1 second' end;  -- locked by others, of another kind, or aside
+            at_limit := at_limit and taken[place] = many[place] and coalesce(one.at <= moment + ahead, false);
+        elsif shares[place] = 0 then
+            next_at[place] := moment;  -- there was no room for it
         end if;
         -- At the limit, and some are due: what waits is not late, as far as misfire is concerned.
-        at_limit := coalesce(first <= moment + ahead, false) and permits < share and taken = greatest(permits, 0);
-        if at_limit <> (state.waiting_since is not null) then
-            update tocsin.flow_states s set waiting_since = case when at_limit then moment end where s.flow_key = key;
+        if shares[place] > 0 and coalesce(at_limit, false) <> (waits[place] is not null) then
+            update tocsin.flow_states s set waiting_since = case when at_limit then moment end where s.flow_key = one.key;
         end if;
-        flow_key := key; next_seconds := extract(epoch from next_at - moment);
+        flow_key := one.key; next_seconds := extract(epoch from next_at[place] - moment);
         return next;
     end loop;
 end $$;
@@ -2371,7 +2468,7 @@ comment on function tocsin.flow_windows(flow tocsin.flows) is
 comment on function tocsin.flow_leases(key text, moment timestamptz) is
     'How many leases of a flow are in force at a moment. A lease that has run out counts as long as another transaction has its row locked, which may be extending it; those of the others cannot be extended any more: see claims.extend. That is why this locks their rows.';
 comment on function tocsin.permit(keys text[], most bigint, ahead interval, lease interval, ended_by timestamptz, kinds text[], aside uuid[], among uuid[], instance text) is
-    'Gives permits for jobs of some flows, at most `most` together: locks their rows and returns them, in the order of each flow, for the statement that claims them at once. And of each flow a row without id: in how many seconds there may be more to claim of it (null: not before something changes), and whether its starts are to be told. A flow whose state another instance has locked is passed over for a moment. Each statement in here sees what was committed before it, hence also what the last holder of the lock claimed. ended_by: the latest instant that is believed to have come; see claims.look.';
+    'Gives permits for jobs of some flows, at most `most` together: locks their rows and returns them, in the order of each flow, for the statement that claims them at once. And of each flow a row without id: in how many seconds there may be more to claim of it (null: not before something changes), and whether its starts are to be told. A flow whose state another instance has locked is passed over for a moment. Each statement in here sees what was committed before it, hence also what the last holder of a lock claimed: what limits a flow, and how much of that is taken, is read once its state is locked. All flows go through each statement together, as one for each would cost more than what it does; those that have limits, or raised jobs, have some of their own besides. ended_by: the latest instant that is believed to have come; see claims.look.';
 comment on function tocsin.wake_flow(key text) is
     'Tells instances that something of a flow may be claimed sooner than they know; null: of any flow.';
 comment on function tocsin.release_flow(key text) is

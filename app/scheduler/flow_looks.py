@@ -52,19 +52,23 @@ class FlowLooks:
         if self.known.freed:
             self.tasks.create_task(self.known.hand_over(), name="hand over")
 
-    async def look(self, session: Runner, *, limit: int, ahead_seconds: float) -> int:
-        """Claim jobs of the flows that are due, at most half of `limit`; return how many.
+    async def look(
+        self, session: Runner, *, limit: int, ahead_seconds: float, crowded: bool
+    ) -> int:
+        """Claim jobs of the flows that are due; return how many.
 
-        Room for one job goes to flows and to the jobs without any by turns.
+        At most half of `limit` where the last look left jobs without a flow (`crowded`), else seven
+        eighths, as a look for these follows. Room for one job goes to both by turns.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
         """
         self.has_turn = not self.has_turn
-        share = limit // 2 or int(self.has_turn)
+        share = limit // 2 if crowded else limit - max(limit // 8, 1)
+        share = share or int(self.has_turn)
         if share == 0:
             return 0
-        keys = self.known.take_due()
+        keys = self.known.take_due(share)
         try:
             with self.watch:
                 return await self.claim(session, keys, limit=share, ahead_seconds=ahead_seconds)

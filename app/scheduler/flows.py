@@ -33,6 +33,8 @@ CHECK_SECONDS = 0.25
 """How often to look for claims of which that is to be told."""
 KEYS = 64
 """The most flows that one look asks for."""
+FEW_KEYS = 16
+"""The most that it asks for where there is room for few jobs."""
 SCAN_SECONDS = 30.0
 """The longest time between two scans of all flows; half a lease, if that is shorter."""
 PACE = 100.0
@@ -138,11 +140,14 @@ class Flows:
             self.freed.add(key)
             self.note(key)
 
-    def take_due(self) -> list[str]:
-        """Return flows to look at now, in any order; they have to be noted again after the look."""
+    def take_due(self, room: int) -> list[str]:
+        """Return flows to look at now, in any order; they have to be noted again after the look.
+
+        Where there is room for few jobs few flows are returned: most have at least one to claim.
+        """
         keys: list[str] = []
-        now = self.clock()
-        while self.order and self.order[0][0] <= now and len(keys) < KEYS:
+        now, most = self.clock(), min(max(room, FEW_KEYS), KEYS)
+        while self.order and self.order[0][0] <= now and len(keys) < most:
             at, key = heappop(self.order)
             if self.look_at.get(key) == at:
                 del self.look_at[key]

@@ -136,7 +136,9 @@ class Poller:
         if self.before_others:
             return await self.look_at_jobs(session, min(raised, limit), 0.0, by_priority=True)
         if self.flows.are_due and not self.is_paused:
-            limit -= await self.flows.look(session, limit=limit, ahead_seconds=ahead_seconds)
+            limit -= await self.flows.look(
+                session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.behind
+            )
         if limit <= 0:
             return 0.0
         return await self.look_at_jobs(session, limit, ahead_seconds, by_priority=raised > 0)

@@ -261,14 +261,14 @@ with permitted as materialized (
         least('infinity', :believed::timestamptz), :kinds::text[], :aside::uuid[], :only::uuid[], :instance::text)
 ), written as materialized (
     select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
-        locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
+        locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id, flow_key, is_timed, waiting_since
     from permitted where id is not null
 ), claimed as (
-    {claimed}
+    {claimed},
+        w.flow_key, w.is_timed, w.waiting_since
 )
 select looked.record_error, found.found_ids, found.left_ids, told.flows, now() as begun_at,
     least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
-    permitted.flow_key, permitted.is_timed, permitted.waiting_since,
     (select min(scope) from tocsin.pauses) as pause_scope, claimed.*
 from (
     select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
@@ -279,7 +279,7 @@ from (
 ) as found cross join (
     select json_agg(json_build_object('key', flow_key, 'next_seconds', next_seconds))::text as flows
     from permitted where id is null
-) as told left join claimed on true left join permitted on permitted.id = claimed.id;
+) as told left join claimed on true;
 
 -- name: wakeup
 -- How many seconds it is until the next job comes due, for a look that found one due which a transaction

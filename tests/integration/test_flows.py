@@ -672,6 +672,29 @@ async def test_the_host_of_a_target_is_the_same_in_sql_and_in_python(
     assert host_flow("amqp", {"url": "amqp://a"}) is host_flow("http", {"url": 1}) is None
 
 
+async def test_a_look_at_many_flows_takes_no_more_statements_than_one_at_few(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await connection.execute("create extension if not exists pg_stat_statements")
+    await session.connection.execute("set pg_stat_statements.track = 'all'")
+    inside = """select coalesce(sum(calls), 0)::int from pg_stat_statements where not toplevel
+                and dbid = (select oid from pg_database where datname = current_database())"""
+
+    counts = []
+    for many in (2, 40):
+        keys = [f"{number} of {many}" for number in range(many)]
+        for key in keys:
+            await insert(connection, key, many=2)
+        before = await connection.fetchval(inside)
+        for _ in range(2):  # of flows that nobody has seen yet, and of known ones
+            look, _ = await claim(session, *keys, limit=many)
+            assert {one.flow_key for one in look.claims} == {*keys}
+        counts.append(await connection.fetchval(inside) - before)
+
+    assert counts[1] <= counts[0], counts
+    assert counts[0] > 0
+
+
 async def test_a_crowd_that_waits_in_one_flow_is_not_read_for_another(
     connection: asyncpg.Connection,
 ) -> None:

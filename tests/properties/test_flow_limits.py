@@ -1,7 +1,8 @@
-"""The limits of a flow as a state machine: whatever the order, none is exceeded.
+"""The limits of flows as a state machine: whatever the order, none is exceeded.
 
-Instances claim, start, tell, settle and extend; leases run out; time passes; a person changes the
-limits. The model knows when each run started and which leases are in force.
+Instances claim, of several flows at once, start, tell, settle and extend; leases run out; time
+passes; a person changes the limits. The model knows when each run started and which leases are in
+force.
 
 More examples than usual: FLOW_EXAMPLES=500.
 """
@@ -33,7 +34,10 @@ from app.db import Database, claims, flows, leases
 from app.db.flows import Starts
 from app.db.listener import Session, open_session
 
-KEY = "api"
+KEYS = ("api-usual", "api-raised")
+FREE = "free"
+"""A flow without limits, whose jobs come back at once."""
+ASKED = [(one,) for one in KEYS] + [KEYS, KEYS[::-1], (FREE, *KEYS), (*KEYS, FREE)]
 INSTANCES = ("one", "two", "three")
 PERIOD = 60.0
 NUMBER = st.integers(min_value=0, max_value=99)
@@ -49,6 +53,11 @@ class Held(Struct, kw_only=True):
     in_force: bool = True
 
 
+def may_start(held: Held) -> bool:
+    """Whether a claim that counts for a rate has not started yet."""
+    return held.started is None and held.claim.is_timed
+
+
 class Limits(RuleBasedStateMachine):
     """The model beside the real thing; time passes as everything recorded moves back."""
 
@@ -57,7 +66,7 @@ class Limits(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.held: list[Held] = []
-        self.starts: list[datetime] = []
+        self.starts: list[tuple[str, datetime]] = []
         self.at_once: int | None = None
         self.rate: int | None = None
         self.burst: int | None = None
@@ -75,10 +84,10 @@ class Limits(RuleBasedStateMachine):
         )
         await self.person.execute(
             """insert into tocsin.jobs (kind, target, run_at, flow_key, priority)
-               select 'http', '{"url": "http://127.0.0.1:9/"}', now() - number * interval '1 s', $1,
-                   number % 4
-               from generate_series(1, 60) as number""",
-            KEY,
+               select 'http', '{"url": "http://127.0.0.1:9/"}', now() - number * interval '1 s',
+                   key, case when key like '%raised' then number % 4 else 0 end
+               from generate_series(1, 60) as number, unnest($1::text[]) as key""",
+            [*KEYS, FREE],
         )
         self.db = await self.stack.enter_async_context(
             Database.connect(url, application_name="test")
@@ -119,8 +128,7 @@ class Limits(RuleBasedStateMachine):
         self.run(
             self.person.execute(
                 """insert into tocsin.flows (flow_key, max_concurrency, rate, period_seconds, burst)
-                   values ($1, $2, $3, $4, $5)""",
-                KEY,
+                   values ('api-*', $1, $2, $3, $4)""",
                 at_once,
                 rate,
                 Decimal(PERIOD),
@@ -130,13 +138,17 @@ class Limits(RuleBasedStateMachine):
         for held in self.held:
             held.started = held.started or datetime.now(UTC)  # before the limit was
 
-    @rule(instance=st.sampled_from(INSTANCES), most=st.integers(min_value=1, max_value=5))
-    def claim(self, instance: str, most: int) -> None:
+    @rule(
+        instance=st.sampled_from(INSTANCES),
+        keys=st.sampled_from(ASKED),
+        most=st.integers(min_value=1, max_value=9),
+    )
+    def claim(self, instance: str, keys: tuple[str, ...], most: int) -> None:
         before = self.run(self.leases())
         look, _ = self.run(
             flows.look(
                 self.sessions[instance],
-                [KEY],
+                keys,
                 limit=most,
                 ahead_seconds=0.25,
                 lease_seconds=60.0,
@@ -147,31 +159,41 @@ class Limits(RuleBasedStateMachine):
         taken = {one.id for one in look.claims}
         for held in self.held:
             held.in_force = held.in_force and held.claim.id not in taken
-        self.held += [Held(claim=one, instance=instance) for one in look.claims]
+        self.held += [
+            Held(claim=one, instance=instance) for one in look.claims if one.flow_key != FREE
+        ]
+        free = [released(one) for one in look.claims if one.flow_key == FREE]
+        self.run(claims.settle(self.db, free))
 
         after = self.run(self.leases())
         assert len(look.claims) <= most
-        if self.at_once is not None:
-            assert after <= max(self.at_once, before)
-        if self.rate is not None:
-            # Those that have not started yet may start at any moment until the latest.
-            now = datetime.now(UTC)
-            soon = [now for one in self.held if one.started is None and one.claim.is_timed]
-            every = sorted([*self.starts, *soon])
-            self.check(every, seconds=PERIOD, most=max(self.rate, self.burst or 0))
-            if self.burst is not None:
-                self.check(every, seconds=PERIOD * self.burst / self.rate, most=self.burst)
+        if FREE in keys and most >= len(keys):
+            assert free, "what has no limit waits for what has"
+        for key in KEYS:
+            if self.at_once is not None:
+                assert after[key] <= max(self.at_once, before[key])
+            if self.rate is not None:
+                # Those that have not started yet may start at any moment until the latest.
+                now = datetime.now(UTC)
+                soon = [now for one in self.held if one.claim.flow_key == key and may_start(one)]
+                every = sorted([*(at for of, at in self.starts if of == key), *soon])
+                self.check(every, seconds=PERIOD, most=max(self.rate, self.burst or 0))
+                if self.burst is not None:
+                    self.check(every, seconds=PERIOD * self.burst / self.rate, most=self.burst)
 
     def check(self, starts: list[datetime], *, seconds: float, most: int) -> None:
         for one in starts:
             within = sum(one <= other < one + timedelta(seconds=seconds) for other in starts)
             assert within <= most, f"{within} of {most} starts within {seconds} s"
 
-    async def leases(self) -> int:
-        many: int = await self.person.fetchval(
-            "select count(*) from tocsin.jobs where flow_key = $1 and locked_until > now()", KEY
+    async def leases(self) -> dict[str, int]:
+        rows = await self.person.fetch(
+            """select key, count(j.id) as many from unnest($1::text[]) as key
+               left join tocsin.jobs j on j.flow_key = key and j.locked_until > now()
+               group by key""",
+            KEYS,
         )
-        return many
+        return {row["key"]: row["many"] for row in rows}
 
     @precondition(lambda self: any(one.started is None for one in self.held))
     @rule(number=NUMBER)
@@ -182,18 +204,19 @@ class Limits(RuleBasedStateMachine):
         """Start all claims of one look, and tell that; or none of them, if their time is over."""
         waiting = [one for one in self.held if one.started is None]
         first = waiting[number % len(waiting)]
-        claimed_at = first.claim.claimed_at
+        key, claimed_at = first.claim.flow_key or "", first.claim.claimed_at
         grant = [
             one
             for one in waiting
-            if one.claim.claimed_at == claimed_at and one.instance == first.instance
+            if (one.claim.flow_key, one.claim.claimed_at) == (key, claimed_at)
+            and one.instance == first.instance
         ]
         now = datetime.now(UTC)
         for one in grant:
             one.started = now
             if one.claim.is_timed:
-                self.starts.append(now)
-        told = Starts(flow_key=KEY, granted_at=claimed_at, many=len(grant), latest=now)
+                self.starts.append((key, now))
+        told = Starts(flow_key=key, granted_at=claimed_at, many=len(grant), latest=now)
         self.run(flows.tell_starts(self.db, [told], instance=first.instance))
 
     @precondition(lambda self: self.held)
@@ -211,7 +234,8 @@ class Limits(RuleBasedStateMachine):
 
         self.run(leases.extend(self.db, [held.claim], lease_seconds=60.0))
 
-        assert self.run(self.leases()) <= before, "a lease that ran out was extended"
+        after = self.run(self.leases())
+        assert all(after[key] <= before[key] for key in KEYS), "a lease that ran out was extended"
 
     @precondition(lambda self: self.held)
     @rule(number=NUMBER)
@@ -233,7 +257,7 @@ class Limits(RuleBasedStateMachine):
         while any(one.started is None for one in self.held):
             self.start(0)
         span = timedelta(seconds=seconds)
-        self.starts = [one - span for one in self.starts]
+        self.starts = [(key, one - span) for key, one in self.starts]
         self.run(
             self.person.execute(
                 "update tocsin.flow_starts set latest = latest - $1::interval", span
