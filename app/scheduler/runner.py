@@ -19,7 +19,7 @@ from app.db import Database
 from app.db.clock import DatabaseClock, ask
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
-from app.errors import AppError, DatabaseUnavailable, InvalidInput
+from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.checks import judge
 from app.scheduler.closings import Closings
 from app.scheduler.flows import Flows, PermitOver
@@ -38,6 +38,9 @@ from app.telemetry.faults import faulted
 from app.templates.renderer import TemplateFailed
 from app.timers import Monotonic
 from app.vault import ReadyTarget, SecretUnusable, Targets
+
+ASK_SECONDS = 0.25
+"""How long the answer about the time may take: what comes later is of no use."""
 
 
 class ClaimRunner:
@@ -142,12 +145,13 @@ class ClaimRunner:
         Never raises: the execution meets the same error, and reports it.
         """
         claim = held.claim
-        with suppress(AppError):
-            await ask(self.db, self.clock)
         with suppress(Exception):
             ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
             context = Context.of(claim, traceparent=self.observers.traceparent(claim))
             await self.executors.prepare(claim.kind, ready.target, context)
+        with suppress(Exception):  # no due job waits for the answer
+            async with asyncio.timeout(ASK_SECONDS):
+                await ask(self.db, self.clock)
 
     async def render(self, held: HeldClaim) -> None:
         """Render the templates of a target, so that the execution need not wait for them."""
