@@ -58,6 +58,8 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     host: str | None = None
     """The host, in lower case, of the `url` of a job's target."""
     failing: bool | None = None
+    has_failed: bool | None = None
+    """Whether a job's state is `failed`: no run of it is to come, and the last one failed."""
     next_before: datetime | None = None
     """The instant that the next run is before."""
 
@@ -72,13 +74,14 @@ class JobFilter(Struct, frozen=True, kw_only=True):
             "last_outcomes": self.last_outcomes,
             "host": self.host,
             "failing": self.failing,
+            "has_failed": self.has_failed,
         }
 
     def is_searched(self) -> bool:
         """Whether no index serves some of the filters."""
         searched = (
             *(self.kind, self.state, self.name_prefix, self.text, self.last_outcomes),
-            *(self.host, self.next_before),
+            *(self.host, self.has_failed, self.next_before),
         )
         return self.failing is False or any(one is not None for one in searched)
 

@@ -75,8 +75,7 @@ async def list_by_ending(
             return Page(items=found, more=True, reached=(number, FIRST))
         since = before if number == first else FIRST
         listed = await jobs.list_page(reader, part, before=since, limit=left)
-        # What ended in failure fails no more, as no run is to come, and was listed before.
-        found += [job for job in listed if number < OTHERS or job.state is not JobState.FAILED]
+        found += listed.items
         if listed.more:
             reached = listed.reached or listed.items[-1].id
             return Page(items=found, more=True, reached=(number, reached))
@@ -90,7 +89,7 @@ def by_ending(wanted: JobFilter) -> Iterator[tuple[int, JobFilter]]:
     if wanted.failing is not True and wanted.state in {None, JobState.FAILED}:
         yield ENDED, replace(wanted, state=JobState.FAILED)
     if wanted.failing is not True and wanted.state is not JobState.FAILED:
-        yield OTHERS, replace(wanted, failing=False)
+        yield OTHERS, replace(wanted, failing=False, has_failed=False)
 
 
 async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[Ended]]:

@@ -65,6 +65,7 @@ and (:state::text is null or tocsin.state(j) = :state::text)
 and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
 and {of_host}
 and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
+and (:has_failed::boolean is null or (tocsin.state(j) = 'failed') = :has_failed::boolean)
 and (:next_before::timestamptz is null
     or ((tocsin.is_claimable(j) or tocsin.is_flow_claimable(j))
         and greatest(j.next_run, j.locked_until) < :next_before::timestamptz))
@@ -241,7 +242,8 @@ select j.id, greatest(j.next_run, j.locked_until) as at,
     and (:state::text is null or tocsin.state(j) = :state::text)
     and (:last_outcomes::text[] is null or j.last_outcome = any(:last_outcomes::text[]))
     and {of_host}
-    and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean) as found
+    and (:failing::boolean is null or tocsin.failing(j) = :failing::boolean)
+    and (:has_failed::boolean is null or (tocsin.state(j) = 'failed') = :has_failed::boolean) as found
 from tocsin.jobs j
 
 -- part: between
