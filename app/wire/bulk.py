@@ -14,6 +14,7 @@ from app.core.runs.claim import Missed
 from app.core.runs.outcome import Outcome
 from app.errors import FieldError
 from app.wire.actions import MAX_SKIPPED_RUNS, AskedOverlap
+from app.wire.filters import listed
 from app.wire.pages import Page
 from app.wire.pauses import Why
 
@@ -96,8 +97,16 @@ class BulkFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
         return {
             one.encode_name
             for one in msgspec.structs.fields(self)
-            if getattr(self, one.name) not in (None, [], "") and one.name != "all"
+            if getattr(self, one.name) is not None and one.name != "all"
         }
+
+    def empty(self) -> Iterator[str]:
+        """Name the filters that say nothing, as clients write them."""
+        for one in msgspec.structs.fields(self):
+            value = getattr(self, one.name)
+            values = [value] if isinstance(value, str) else value
+            if isinstance(values, list) and not listed(values):
+                yield one.encode_name
 
 
 OF_BOTH = frozenset({"tag", "kind", "job"})
@@ -181,6 +190,9 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 what = "jobs" if of_executions else "executions"
                 message = f"is a filter of {what}, which {self.action} has none of: leave it out"
                 yield FieldError(field=f"filter.{name}", message=message)
+        for name in self.filter.empty():
+            message = "is empty, and would find all: write what to look for, or leave it out"
+            yield FieldError(field=f"filter.{name}", message=message)
         if not given and not self.filter.all:
             message = 'is empty: write a filter, or {"all": true} if you mean all'
             yield FieldError(field="filter", message=message)

@@ -492,6 +492,25 @@ async def test_an_action_that_has_ended_cannot_be_cancelled(
     assert missing.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("action", "filters"),
+    [
+        ("delete", {"tag": [""]}),
+        ("delete", {"tag": " , "}),
+        ("pause", {"tag": "billing", "kind": ""}),
+        ("delete", {"last_outcome": []}),
+        ("replay", {"reason": ["", " "]}),
+    ],
+)
+async def test_a_filter_without_a_value_is_refused_as_it_would_find_all(
+    api: httpx.AsyncClient, action: str, filters: dict[str, Any]
+) -> None:
+    answer = await api.post("/v1/bulk", json={"action": action, "filter": filters, "dry_run": True})
+
+    assert (answer.status_code, fields(answer)) == (422, [f"filter.{[*filters][-1]}"])
+    assert "would find all" in answer.text
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no filter": ({"action": "pause", "filter": {}}, "filter"),
     "an unknown filter": ({"action": "pause", "filter": {"tags": ["a"]}}, "filter.tags"),

@@ -22,14 +22,13 @@ def instant_of(text: str, option: str) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        said = f"{text!r} is no instant with a zone" if text else "is empty"
-        message = f"{option}: {said}: write it such as {EXAMPLE}"
+        message = f"{option}: {text!r} is no instant with a zone: write it such as {EXAMPLE}"
         raise CommandFailed(message, exit_code=USAGE)
     return found
 
 
 def instant_given(text: str | None, option: str) -> str | None:
-    """Read an instant that may be left out, which an empty text does not.
+    """Read an instant that may be left out.
 
     Raises:
         CommandFailed: it is none.

@@ -9,6 +9,7 @@ import click
 
 from app.cli.remote import contexts
 from app.cli.remote.api import Api
+from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.output import Output
 from app.cli.remote.showing import SHOWING, Command, Shown, all_of, output_of
 
@@ -24,6 +25,23 @@ asked_overlap = click.option(
 )
 MORE = "more follow: see them by a larger --limit"
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
+
+
+def refuse_empty(given: Mapping[str, object]) -> None:
+    """Refuse an option or argument that is given as an empty text.
+
+    It is what `--tag "$TAG"` comes to where the variable is not set; as an option that is left out
+    it would have more found, or changed, than is meant.
+
+    Raises:
+        CommandFailed: there is one.
+    """
+    for parameter in click.get_current_context().command.params:
+        value = given.get(parameter.name or "")
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            called = next((one for one in parameter.opts if one.startswith("--")), parameter.name)
+            message = f"{called}: is empty: give it a value, or leave it out"
+            raise CommandFailed(message, exit_code=USAGE)
 
 
 def job_or_bulk(_: Output, given: Mapping[str, Any]) -> str:
@@ -92,6 +110,7 @@ def remote(shown: Shown, *, writes: bool = False) -> Callable[[Command], Command
             yes: bool = False,
             **more: Any,  # noqa: ANN401 - the command's own options
         ) -> None:
+            refuse_empty(more)
             output = output_of(
                 shown, more, format=format, json_fields=json_fields, columns=columns, utc=utc
             )
