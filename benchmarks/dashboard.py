@@ -50,6 +50,7 @@ PAGES = (
     "/?span=week",
     "/jobs",
     "/jobs?sort=next_run",
+    "/jobs?sort=failing",
     "/jobs?q=tag:billing",
     "/jobs?q=last:failed",
     "/jobs?q=name:job-29",

@@ -81,6 +81,7 @@ async def test_jobs_are_found_by_words_and_filters(
     assert page.status_code == 200
     assert names(page) == found
     assert ("No job is found" in page.text) == (not found)
+    assert ("Act on these" in page.text) == (bool(found) and "host:" not in search)
 
 
 @pytest.mark.asyncio(loop_scope="module")
