@@ -1,35 +1,79 @@
-"""Jobs of a raised priority, which an instance looks for even while it has no room for others."""
+"""Claims of jobs of a raised priority, which an instance makes even without room for others."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from app.db import pauses, runs
+from app.db.claims import LOST, Look, claim, settle
 from app.db.database import Runner
+from app.db.pauses import Scope
 
 
-class Raised(Struct, frozen=True, kw_only=True):
-    """The jobs of a raised priority that are next."""
+class RaisedLook(Struct, frozen=True, kw_only=True):
+    """What a look for jobs of a raised priority has found."""
 
+    look: Look
     due: int
-    """How many of them are due, as far as was asked."""
+    """How many of them were due, of each level as far as was asked."""
     next_seconds: float | None
     """Seconds until the first one that is not due comes due; None if none was found."""
 
 
-async def find_due(
+async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     session: Runner,
     *,
-    most: int,
+    limit: int,
+    lease_seconds: float,
     kinds: Sequence[str],
+    instance: str,
+    since: datetime | None,
     believed: datetime | None,
     aside: Sequence[UUID],
-) -> Raised:
-    """Learn how many jobs of a raised priority are due, up to `most`, or when the next one is."""
-    rows = await session.fetch("raised.due", most=most, kinds=kinds, believed=believed, aside=aside)
-    waits = [row["due_seconds"] for row in rows]
-    return Raised(
-        due=sum(wait <= 0 for wait in waits),
-        next_seconds=min((wait for wait in waits if wait > 0), default=None),
+) -> RaisedLook:
+    """Claim up to `limit` due jobs of a raised priority that go before all others.
+
+    The arguments are those of `app.db.claims.look`.
+    """
+    rows = await session.fetch(
+        "claims.look_at_raised",
+        limit=limit,
+        ahead_seconds=0.0,
+        lease_seconds=lease_seconds,
+        kinds=kinds,
+        instance=instance,
+        since=since,
+        believed=believed,
+        aside=aside,
+        only=None,
+    )
+    [found] = [row for row in rows if row["begun_at"] is not None]
+    claimed = [claim(row) for row in rows if row is not found]
+    wait = None
+    if any(one.run_id for one in claimed):
+        claimed, early, wait = await runs.check(session, claimed, believed=believed)
+        if early:
+            await settle(session, early)
+    if claimed and found["pause_scope"] == Scope.TAG:
+        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
+        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    waits = [one for one in (found["raised_seconds"], wait) if one is not None]
+    return RaisedLook(
+        look=Look(
+            claims=claimed,
+            wakeup_seconds=None,
+            blocked=False,
+            unplanned=False,
+            polling_seconds=None,
+            lost=[LOST.decode(row["lost"]) for row in rows if row["lost"] is not None],
+            record_error=found["record_error"],
+            looked_until=found["looked_until"],
+            begun_at=found["begun_at"],
+            ended_at=found["ended_at"],
+        ),
+        due=found["raised_due"],
+        next_seconds=min(waits, default=None),
     )

@@ -141,10 +141,9 @@ class Dispatcher:
     def room_for_raised(self) -> int:
         """Return how many jobs to claim although `room` is 0, as some of a raised priority are due.
 
-        As many as there are slots and reserve, less the claims that wait.
+        As many as there are slots, less the raised claims that wait: others wait behind these.
         """
-        waiting = len(self.sleeping) + len(self.due)
-        room = self.slots.size + self.slots.reserve - waiting
+        room = self.slots.size - len(self.due.raised)
         return max(min(room, self.slots.room_to_settle(self.settling)), 0)
 
     def demand(self) -> int:
@@ -200,7 +199,7 @@ class Dispatcher:
             self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
         if not self.short_turns:
             self.started = 0
-        while self.started < STARTED_IN_A_TURN:
+        while self.started < self.most_in_a_turn:
             held = self.start_next()
             if held is None:
                 self.set_timer()
@@ -210,6 +209,11 @@ class Dispatcher:
                 self.turn_soon()
             self.tasks.create_task(self.execute(held), name="execute")
         self.turn_soon()
+
+    @property
+    def most_in_a_turn(self) -> int:
+        """How many executions a turn may start: more if raised claims wait."""
+        return STARTED_IN_A_TURN * (2 if self.due.raised else 1)
 
     def start_next(self) -> HeldClaim | None:
         """Give a slot to the next due claim that may have one; return that claim, or None."""

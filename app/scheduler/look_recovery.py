@@ -81,10 +81,7 @@ class LookRecovery:
         Return the seconds to sleep before the next look, which leaves these jobs out. The
         arguments are those of the failed look.
         """
-        if isinstance(error, CancellationCaught):
-            session = self.isolation.db  # its own was ended
-        if may_have_succeeded(error):
-            await self.suspects.orphans.free_found(session)
+        session = await self.free_found(session, error)
         try:
             found: list[Due] = []
             fails_with_jobs = not await self.fails_without_jobs(session)
@@ -119,6 +116,17 @@ class LookRecovery:
         task = self.isolate(found, ahead_seconds=ahead_seconds, error=error)
         self.suspects.tasks.create_task(task, name="isolate")
         return 0.0
+
+    async def free_found(self, session: Runner, error: Exception) -> Runner:
+        """Free what a look that failed with `error` may have claimed all the same.
+
+        Return a session for what follows: that of the look, unless it was ended.
+        """
+        if isinstance(error, CancellationCaught):
+            session = self.isolation.db
+        if may_have_succeeded(error):
+            await self.suspects.orphans.free_found(session)
+        return session
 
     async def fails_without_jobs(self, session: Runner) -> bool:
         """Return whether a look fails that claims nothing, so that no due job is to blame."""

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from app.core.facts import Connected, Looked
-from app.db import claims
+from app.db import claims, raised
 from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.flood_guard import FLOOD_SLEEP_SECONDS
@@ -72,12 +72,7 @@ class Poller:
         self.recovery = recovery
         self.flows = FlowLooks(flows, recovery, clock=clock)
         self.raised = RaisedJobs(
-            kinds=kinds,
-            believed=clock.believed,
-            aside=recovery.isolation.aside,
-            monotonic=monotonic,
-            wakeup=wakeup,
-            limit_sleep=polling.limit_sleep,
+            monotonic=monotonic, wakeup=wakeup, limit_sleep=polling.limit_sleep
         )
         self.plan_jobs = plan_jobs
         """Wakes the planner, for jobs that were written in SQL."""
@@ -88,8 +83,6 @@ class Poller:
         """How many looks in a row claimed nothing and left a due job, see `sleep_seconds`."""
         self.behind = False
         """Whether the last look left due jobs: raised ones are then claimed first."""
-        self.before_others = False
-        """Whether the last look was for a few raised jobs; the next one is for others as well."""
         self.lost_at: float | None = None
         """When the latest session was lost, monotonic seconds; None while one lasts."""
 
@@ -129,19 +122,17 @@ class Poller:
             self.dispatcher.backlogged.set()
             self.flows.hand_over()
             return await self.look_at_raised(session)  # a freed slot wakes it for the others
+        left = 0
         if self.behind:
+            left = await self.claim_raised(session, limit)
             limit = self.raised.short(limit)
-        raised = await self.raised.count_due(session) if self.behind and not self.is_paused else 0
-        self.before_others = 0 < raised < FEW and not self.before_others
-        if self.before_others:
-            return await self.look_at_jobs(session, min(raised, limit), 0.0, by_priority=True)
         if self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(
                 session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.behind
             )
         if limit <= 0:
             return 0.0
-        return await self.look_at_jobs(session, limit, ahead_seconds, by_priority=raised > 0)
+        return await self.look_at_jobs(session, limit, ahead_seconds, by_priority=left > 0)
 
     async def look_at_raised(self, session: Session) -> float:
         """Claim due jobs of a raised priority although there is no room for others.
@@ -152,11 +143,60 @@ class Poller:
         room = 0 if self.is_paused else self.dispatcher.room_for_raised()
         if room == 0:
             return self.polling.limit_sleep(self.longest_sleep_seconds)
-        if due := await self.raised.count_due(session):
+        if left := await self.claim_raised(session, room):
             return await self.look_at_jobs(
-                session, min(due, room), 0.0, by_priority=True, has_room=False
+                session, min(left, room), 0.0, by_priority=True, has_room=False
             )
         return self.polling.limit_sleep(min(self.raised.next_seconds(), self.longest_sleep_seconds))
+
+    async def claim_raised(self, session: Session, room: int) -> int:
+        """Claim due jobs of a raised priority that go before all others, if there may be any.
+
+        Return how many are left for a look by priority: more than `FEW` are due, others have waited
+        for longer than their priority is worth, or one of them cannot be claimed so.
+        """
+        if self.is_paused or self.raised.next_seconds() > 0:
+            return 0
+        asked_at = self.monotonic()
+        self.raised.begin()
+        limit = min(room, FEW)
+        try:
+            with self.recovery.watch:
+                found = await raised.look(
+                    session,
+                    limit=limit,
+                    lease_seconds=self.lease_seconds,
+                    kinds=self.kinds,
+                    instance=self.instance,
+                    since=self.scan_start.since(asked_at),
+                    believed=self.clock.believed(),
+                    aside=self.recovery.isolation.aside(),
+                )
+        except Exception as error:
+            if not may_be_about_a_row(error):
+                raise
+            await self.recovery.free_found(session, error)
+            return limit
+        look, answered_at = found.look, self.monotonic()
+        self.raised.found(found, at=asked_at)
+        self.dispatcher.short_turns = self.raised.is_expected
+        self.clock.observe(look.begun_at, look.ended_at, sent_at=asked_at, received_at=answered_at)
+        tell_lost(look, self.observers)
+        lease_ends = asked_at + self.lease_seconds
+        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
+        if look.claims:
+            self.polling.looked(claimed=len(look.claims), polling_seconds=None, has_room=False)
+            self.observers.tell(
+                Looked(
+                    claimed=len(look.claims),
+                    sleep_seconds=0.0,
+                    cause=self.wakeup.cause,
+                    took_seconds=answered_at - asked_at,
+                    woken_seconds=self.wakeup.woken_seconds(),
+                )
+            )
+        left = found.due - len(look.claims)
+        return limit if found.due >= limit == FEW else min(max(left, 0), limit)
 
     async def look_at_jobs(
         self,

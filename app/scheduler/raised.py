@@ -1,17 +1,13 @@
-"""Learns of due jobs of a raised priority, while more is due than this instance can claim."""
+"""Knows when to look for jobs of a raised priority, while more is due than can be claimed."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from uuid import UUID
+from collections.abc import Callable
 
-from app.db.database import Runner
-from app.db.isolating import may_be_about_a_row
-from app.db.raised import find_due
+from app.db.raised import RaisedLook
 from app.scheduler.notify import Wakeup
 from app.timers import Monotonic
 
 FEW = 50
-"""Fewer due jobs than this are claimed by themselves, before a look that takes many."""
+"""So many are claimed by themselves, before a look that takes others too."""
 SHORT = 100
 """The most jobs of a look behind which a raised job may soon have to wait."""
 EXPECTED_SECONDS = 3.0
@@ -26,25 +22,15 @@ ASKED_AGAIN_SECONDS = 1.0
 
 
 class RaisedJobs:
-    """Knows how many jobs of a raised priority are due, for looks that leave due jobs behind.
+    """Knows when to look for due jobs of a raised priority, for looks that leave due jobs behind.
 
     The database is asked only if that may have changed, so that a backlog without such jobs is
     worked off as fast as if there were no priorities.
     """
 
-    def __init__(  # noqa: PLR0913 - what an instance shares with its poller
-        self,
-        *,
-        kinds: tuple[str, ...],
-        believed: Callable[[], datetime | None],
-        aside: Callable[[], Sequence[UUID]],
-        monotonic: Monotonic,
-        wakeup: Wakeup,
-        limit_sleep: Callable[[float], float],
+    def __init__(
+        self, *, monotonic: Monotonic, wakeup: Wakeup, limit_sleep: Callable[[float], float]
     ) -> None:
-        self.kinds = kinds
-        self.believed = believed
-        self.aside = aside
         self.monotonic = monotonic
         self.wakeup = wakeup
         self.limit_sleep = limit_sleep
@@ -73,35 +59,28 @@ class RaisedJobs:
         return min(limit, SHORT) if self.is_expected else limit
 
     def next_seconds(self) -> float:
-        """Return for how many seconds `count_due` would answer 0 without asking."""
+        """Return for how many seconds there is nothing to look for."""
         if self.wakeup.notifications != self.notifications:
             return 0.0
         return max(self.ask_at - self.monotonic(), 0.0)
 
-    async def count_due(self, session: Runner) -> int:
-        """Count the due jobs of a raised priority that are not claimed, up to `FEW`.
+    def begin(self) -> None:
+        """Note that a look begins: notifications from now on ask for another one.
 
-        Raises:
-            Exception: an error for which `may_be_about_a_row` is false.
+        Until `found` says more, it is asked again after `ASKED_AGAIN_SECONDS`: looks for all jobs
+        come upon the row for which this one may fail.
         """
-        if self.next_seconds() > 0:
-            return 0
-        now, self.notifications = self.monotonic(), self.wakeup.notifications
-        try:
-            found = await find_due(
-                session, most=FEW, kinds=self.kinds, believed=self.believed(), aside=self.aside()
-            )
-        except Exception as error:
-            if not may_be_about_a_row(error):
-                raise
-            self.ask_at = now + ASKED_AGAIN_SECONDS  # looks come upon that row as well
-            return 0
-        if found.due:
-            self.expect(now, found.due)
-        self.next_at = now + (float("inf") if found.next_seconds is None else found.next_seconds)
-        wait = min(found.next_seconds or ASKED_AGAIN_SECONDS, ASKED_AGAIN_SECONDS)
-        self.ask_at = now if found.due else now + self.limit_sleep(wait)
-        return found.due
+        self.notifications = self.wakeup.notifications
+        self.ask_at = self.monotonic() + ASKED_AGAIN_SECONDS
+
+    def found(self, raised: RaisedLook, *, at: float) -> None:
+        """Learn from a look that began at `at`, monotonic seconds."""
+        if raised.due:
+            self.expect(at, raised.due)
+        seconds = raised.next_seconds
+        self.next_at = at + (float("inf") if seconds is None else seconds)
+        wait = min(ASKED_AGAIN_SECONDS if seconds is None else seconds, ASKED_AGAIN_SECONDS)
+        self.ask_at = at if raised.due else at + self.limit_sleep(wait)
 
     def expect(self, now: float, many: int) -> None:
         """Expect another raised job for a time, as so many are due."""

@@ -56,8 +56,29 @@ greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infini
     limit :limit::bigint
     for no key update skip locked
 
--- part: claiming
--- What a look does with what it found due.
+-- part: raised
+-- Of each level above the usual the first that are due and free. jobs_raised has the arguments of its expression the other
+-- way round, so that no plan can take the place of it with jobs_claimable, along which all levels stand.
+    select due.*
+    from generate_series(1, tocsin.highest_priority()) as level
+    cross join lateral (
+        {due},
+            priority
+        from tocsin.jobs
+        where tocsin.is_claimable(jobs) and flow_key is null and priority > 0 and priority = level
+          and greatest(locked_until, next_run) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+          and greatest(locked_until, next_run) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
+          and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
+          and kind = any(:kinds::text[])
+          and not (id = any(:aside::uuid[]))
+          and (:only::uuid[] is null or id = any(:only::uuid[]))
+          and coalesce((select scope from pausing), 2) > 0
+        order by flow_key, priority, greatest(locked_until, next_run)
+        limit :limit::bigint
+        for no key update skip locked
+    ) as due
+
+-- part: written
 written as materialized (
     select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
         locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
@@ -65,6 +86,10 @@ written as materialized (
 ), claimed as (
     {claimed}
 )
+
+-- part: claiming
+-- What a look does with what it found due.
+{written}
 select looked.*, claimed.*  -- one row of what the look found, and one for each claim
 from (
     select now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
@@ -216,8 +241,7 @@ where settled.id is null or settled.wakeup_seconds is not null
 -- name: look_by_priority
 -- The same where more is due than can be claimed: by rank, which is the instant at which a job came due, less a minute
 -- for each level of its priority. Of what is due at all and of each level above the usual as many as are claimed are
--- looked at, and locked: no other job can have an earlier rank than these. jobs_raised has its arguments the other way
--- round, so that no plan can take the place of it with jobs_claimable, along which all levels stand.
+-- looked at, and locked: no other job can have an earlier rank than these.
 with {pausing}, first as materialized (
     {due},
         priority
@@ -225,30 +249,53 @@ with {pausing}, first as materialized (
     where tocsin.is_claimable(jobs)
       and {free}
 ), raised as materialized (
-    select due.*
-    from generate_series(1, tocsin.highest_priority()) as level
-    cross join lateral (
-        {due},
-            priority
-        from tocsin.jobs
-        where tocsin.is_claimable(jobs) and flow_key is null and priority > 0 and priority = level
-          and greatest(locked_until, next_run) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
-          and greatest(locked_until, next_run) <= least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
-          and (locked_until is null or locked_until <= least(now(), :believed::timestamptz))
-          and kind = any(:kinds::text[])
-          and not (id = any(:aside::uuid[]))
-          and (:only::uuid[] is null or id = any(:only::uuid[]))
-          and coalesce((select scope from pausing), 2) > 0
-        order by flow_key, priority, greatest(locked_until, next_run)
-        limit :limit::bigint
-        for no key update skip locked
-    ) as due
+{raised}
 ), due as materialized (
     select found.*
     from (select * from first where priority not between 1 and tocsin.highest_priority() union all select * from raised) as found
     order by tocsin.rank(due_at, priority)
     limit :limit::bigint
 ), {claiming};
+
+-- name: look_at_raised
+-- The same for jobs of a raised priority alone, up to :limit of them, while others have to wait: those that go before all
+-- others by their rank. raised_due: how many are due, of each level up to :limit. raised_seconds: in how many seconds the
+-- next of them comes due.
+with {pausing}, raised as materialized (
+{raised}
+), due as materialized (
+    select * from raised
+    where tocsin.rank(due_at, priority) <= coalesce((
+        select greatest(next_run, locked_until) from tocsin.jobs
+        where tocsin.is_claimable(jobs)
+          and greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infinity'), least(now(), :believed::timestamptz))
+          and kind = any(:kinds::text[])
+          and not (id = any(:aside::uuid[]))
+        order by greatest(next_run, locked_until)
+        limit 1), 'infinity')
+    order by tocsin.rank(raised.due_at, raised.priority)
+    limit :limit::bigint
+), {written}
+select looked.*, claimed.*
+from (
+    select now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
+        (select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) from claimed) as record_error,
+        (select count(*) from raised) as raised_due,
+        (
+            select min(extract(epoch from next.at - least(now(), :believed::timestamptz)))::float8
+            from generate_series(1, tocsin.highest_priority()) as level
+            cross join lateral (
+                select greatest(locked_until, next_run) as at from tocsin.jobs
+                where tocsin.is_claimable(jobs) and flow_key is null and priority > 0 and priority = level
+                  and greatest(locked_until, next_run) > least(now(), :believed::timestamptz) + :ahead_seconds::float8 * interval '1 second'
+                  and kind = any(:kinds::text[])
+                  and not (id = any(:aside::uuid[]))
+                order by flow_key, priority, greatest(locked_until, next_run)
+                limit 1
+            ) as next
+        ) as raised_seconds,
+        (select scope from pausing) as pause_scope
+) as looked full join claimed on false;
 
 -- name: look_at_flows
 -- The same of jobs of some flows, which the look leaves alone: claims what tocsin.permit gives permits for, and tells

@@ -11,10 +11,10 @@ import pytest
 from msgspec import json
 
 from app.core.facts import PutAside, Started
-from app.db import claims, flows
+from app.db import claims, flows, raised
 from app.db.listener import Session, open_session
 from app.db.queries import query
-from app.db.raised import find_due
+from app.db.raised import RaisedLook
 from app.scheduler.notify import Wakeup
 from app.scheduler.raised import ASKED_AGAIN_SECONDS, RaisedJobs
 from tests.support.builders import insert_job, job_row, run_rows
@@ -244,77 +244,117 @@ async def test_a_raised_job_of_a_flow_is_found_before_the_crowd_of_its_flow_is_r
     assert 0 < read < 100
 
 
-async def test_an_instance_without_room_learns_what_raised_jobs_are_due(
+async def look_at_raised(session: Session, *, limit: int = 10) -> RaisedLook:
+    return await raised.look(
+        session,
+        limit=limit,
+        lease_seconds=LEASE_SECONDS,
+        kinds=("http",),
+        instance="one",
+        since=None,
+        believed=None,
+        aside=(),
+    )
+
+
+async def test_raised_jobs_are_claimed_by_themselves_and_the_next_of_them_is_told(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     await storm(connection, "http://x", jobs=100)
-    none = await find_due(session, most=10, kinds=("http",), believed=None, aside=())
+    none = await look_at_raised(session)
     now = await connection.fetchval("select now()")
-    await insert_job(connection, priority=2, run_at=now - MINUTE)
-    later = await insert_job(connection, priority=1, run_at=now + MINUTE)
+    for name, priority in (("low", 1), ("high", 3), ("middle", 2)):
+        await insert_job(connection, name=name, priority=priority, run_at=now)
+    await insert_job(connection, priority=1, run_at=now + MINUTE)
 
-    some = await find_due(session, most=10, kinds=("http",), believed=None, aside=())
-    aside = await find_due(session, most=10, kinds=("http",), believed=None, aside=[later])
+    two = await look_at_raised(session, limit=2)
+    one = await look_at_raised(session)
 
-    assert (none.due, none.next_seconds) == (0, None)
-    assert some.due == 1
-    assert some.next_seconds is not None
-    assert 0 < some.next_seconds <= 60
-    assert (aside.due, aside.next_seconds) == (1, None)
+    assert (none.due, none.next_seconds, none.look.claims) == (0, None, [])
+    assert (two.due, [one.name for one in two.look.claims]) == (3, ["high", "middle"])
+    assert (one.due, [one.name for one in one.look.claims]) == (1, ["low"])
+    assert one.next_seconds is not None
+    assert 0 < one.next_seconds <= 60
+
+
+async def test_what_has_waited_for_longer_than_a_level_is_worth_goes_before_a_raised_job(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    await due_ago(
+        connection, ("usual", 0, 2.5), ("low", 1, 0.0), ("middle", 2, 0.0), ("high", 3, 0.0)
+    )
+
+    found = await look_at_raised(session)
+    ranked = await look_by_priority(session, limit=2)
+
+    assert (found.due, [one.name for one in found.look.claims]) == (3, ["high"])
+    assert [one.name for one in ranked.claims] == ["usual", "middle"]
+
+
+async def test_such_a_look_reads_no_crowd(session: Session, connection: asyncpg.Connection) -> None:
+    await storm(connection, "http://x", jobs=STORM)
+    await storm(connection, "http://x", jobs=1000, priority=2)
+
+    async with session.connection.transaction():
+        found = await look_at_raised(session)
+        read = await session.connection.fetchval(
+            "select idx_tup_fetch from pg_stat_xact_user_tables where relname = 'jobs'"
+        )
+
+    assert len(found.look.claims) == 10
+    assert 0 < read < 100
+
+
+def raised_jobs(ticks: Ticks, wakeup: Wakeup) -> RaisedJobs:
+    return RaisedJobs(monotonic=ticks, wakeup=wakeup, limit_sleep=lambda seconds: seconds)
 
 
 async def test_the_database_is_asked_about_raised_jobs_only_if_that_may_have_changed(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     ticks, wakeup = Ticks(), Wakeup(asyncio.get_running_loop())
-    raised = RaisedJobs(
-        kinds=("http",),
-        believed=lambda: None,
-        aside=list,
-        monotonic=ticks,
-        wakeup=wakeup,
-        limit_sleep=lambda seconds: seconds,
-    )
-    counts = [await raised.count_due(session)]
+    jobs = raised_jobs(ticks, wakeup)
 
+    async def claimed() -> int | None:
+        if jobs.next_seconds() > 0:
+            return None
+        jobs.begin()
+        found = await look_at_raised(session)
+        jobs.found(found, at=ticks())
+        return len(found.look.claims)
+
+    counts = [await claimed()]
     await insert_job(connection, priority=1)
-    counts.append(await raised.count_due(session))
+    counts.append(await claimed())
     wakeup.notify()
-    counts.append(await raised.count_due(session))
-    counts.append(await raised.count_due(session))  # it is due yet
-    await connection.execute("delete from tocsin.jobs")
-    counts.append(await raised.count_due(session))
+    counts.append(await claimed())
+    counts.append(await claimed())  # there may be more
     await insert_job(connection, priority=3)
-    counts.append(await raised.count_due(session))
+    counts.append(await claimed())
     ticks.now += ASKED_AGAIN_SECONDS
-    counts.append(await raised.count_due(session))
+    counts.append(await claimed())
 
-    assert counts == [0, 0, 1, 1, 0, 0, 1]
+    assert counts == [0, None, 1, 0, None, 1]
 
 
 async def test_raised_jobs_are_asked_about_when_the_next_of_them_comes_due(
     session: Session, connection: asyncpg.Connection
 ) -> None:
-    raised = RaisedJobs(
-        kinds=("http",),
-        believed=lambda: None,
-        aside=list,
-        monotonic=Ticks(),
-        wakeup=Wakeup(asyncio.get_running_loop()),
-        limit_sleep=lambda seconds: seconds,
-    )
+    ticks = Ticks()
+    jobs = raised_jobs(ticks, Wakeup(asyncio.get_running_loop()))
     await insert_job(connection, priority=1, run_at=datetime.now(UTC) + timedelta(minutes=1))
-    await raised.count_due(session)
-    far = raised.next_seconds()
+    jobs.begin()
+    jobs.found(await look_at_raised(session), at=ticks())
+    far = jobs.next_seconds()
     await connection.execute(
         "update tocsin.jobs set next_run = clock_timestamp() + interval '0.9 s'"
     )
-    raised.ask_at = 0.0
 
-    due = await raised.count_due(session)
+    found = await look_at_raised(session)
+    jobs.found(found, at=ticks())
 
     assert far == ASKED_AGAIN_SECONDS
-    assert due or raised.next_seconds() < ASKED_AGAIN_SECONDS
+    assert found.look.claims or jobs.next_seconds() < ASKED_AGAIN_SECONDS
 
 
 async def test_a_raised_job_starts_amid_a_storm_before_what_was_due_before_it(

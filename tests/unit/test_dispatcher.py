@@ -180,8 +180,14 @@ async def dispatcher(  # noqa: PLR0913 - what it is put together of
         await dispatcher.wait_until_empty()
 
 
-def due_claims(
-    clock: DatabaseClock, count: int, *, first: int = 1, host: str = "", due_in: float = 0.0
+def due_claims(  # noqa: PLR0913 - how claims differ
+    clock: DatabaseClock,
+    count: int,
+    *,
+    first: int = 1,
+    host: str = "",
+    due_in: float = 0.0,
+    priority: int = 0,
 ) -> list[HeldClaim]:
     """Claims by number; without a `host` each has one of its own."""
     at = clock.now() + timedelta(seconds=due_in)
@@ -191,6 +197,7 @@ def due_claims(
                 job_id=UUID(int=number),
                 execution_id=number,
                 next_run=at,
+                priority=priority,
                 target=f'{{"url": "http://{host or number}/"}}',
             ),
             lease_ends=1e9,
@@ -226,6 +233,30 @@ async def test_a_short_turn_of_the_loop_starts_few_however_many_slots_get_free_i
 
     steps = [after - before for before, after in pairwise(seen)]
     assert max(steps) == most
+
+
+async def test_a_raised_claim_waits_for_no_other_turn(
+    dispatcher: Dispatcher, clock: DatabaseClock
+) -> None:
+    dispatcher.short_turns = True
+    usual = due_claims(clock, STARTED_IN_A_TURN + 1)
+    [raised] = due_claims(clock, 1, first=100, priority=1)
+
+    dispatcher.take(usual)
+    dispatcher.take([raised])
+
+    assert [one.started for one in (*usual, raised)] == [True] * STARTED_IN_A_TURN + [False, True]
+
+
+async def test_there_is_room_for_raised_jobs_however_many_usual_claims_wait(
+    dispatcher: Dispatcher, clock: DatabaseClock
+) -> None:
+    dispatcher.take(due_claims(clock, 100))
+    await turns()
+    usual = dispatcher.room_for_raised()
+    dispatcher.take(due_claims(clock, 4, first=200, priority=1))
+
+    assert (dispatcher.room(), usual, dispatcher.room_for_raised()) == (0, 10, 6)
 
 
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(

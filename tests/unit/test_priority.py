@@ -130,9 +130,6 @@ def test_what_waits_longest_is_passed_by_nothing_that_comes_due_three_minutes_la
 async def kept_short(ticks: Ticks, *, every_seconds: int, many: int = 1) -> float:
     """Return the share of an hour in which looks are short where raised jobs are due so often."""
     raised = RaisedJobs(
-        kinds=("http",),
-        believed=lambda: None,
-        aside=list,
         monotonic=ticks,
         wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
@@ -155,9 +152,6 @@ async def test_looks_are_kept_short_in_proportion_to_how_many_raised_jobs_there_
 async def test_looks_are_short_when_a_raised_job_that_is_planned_comes_due() -> None:
     ticks = Ticks()
     raised = RaisedJobs(
-        kinds=("http",),
-        believed=lambda: None,
-        aside=list,
         monotonic=ticks,
         wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
