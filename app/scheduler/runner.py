@@ -193,7 +193,9 @@ class ClaimRunner:
             )
         if claim.is_timed:
             self.flows.note_begin(claim)
-        report = await ready.redacted(await self.report(held, ready), self.executors.redact)
+        report = await self.report(held, ready)
+        if ready.named:
+            report = await ready.redacted(report, self.executors.redact)
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
         if claim.flow_key is not None:
@@ -204,7 +206,8 @@ class ClaimRunner:
         """Decrypt and check the target; return how to settle if that fails, see `attempt`."""
         claim = held.claim
         try:
-            return await self.targets.ready(claim.job_id, claim.kind, held.target)
+            at_once = self.targets.ready_at_once(claim.kind, held.target)
+            return at_once or await self.targets.ready(claim.job_id, claim.kind, held.target)
         except InvalidInput as error:
             if not isinstance(held.rendered, str):
                 return invalid(claim, str(error))
