@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
@@ -61,22 +61,37 @@ class Postgres:
             server.stop()
             shutil.rmtree(home, ignore_errors=True)
 
+    @property
+    def data(self) -> Path:
+        """The directory of its data, in which it may write."""
+        return self.home / "data"
+
     def start(self, settings: dict[str, str]) -> None:
         """Initialise and start, and wait until it accepts connections."""
-        data = self.home / "data"
-        self.run(
-            "initdb", "-D", str(data), "-U", "tocsin", "-A", "trust", "-E", "UTF8", "--no-locale"
-        )
+        data = str(self.data)
+        self.run("initdb", "-D", data, "-U", "tocsin", "-A", "trust", "-E", "UTF8", "--no-locale")
+        self.serve(settings)
+
+    def serve(self, settings: dict[str, str], *, under: Sequence[str] = ()) -> None:
+        """Start, `under` a program if one is given, and wait until it accepts connections."""
         options = [f"-c{name}={value}" for name, value in settings.items()]
         with (self.home / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [self.programs / "postgres", "-D", data, "-p", str(self.port), *options],
+                [
+                    *under,
+                    self.programs / "postgres",
+                    "-D",
+                    self.data,
+                    "-p",
+                    str(self.port),
+                    *options,
+                ],
                 stdout=log,
                 stderr=log,
                 cwd="/",
                 **as_postgres(),
             )
-        self.run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-t", "30", retries=100)
+        self.run("pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-t", "30", retries=1000)
 
     def stop(self) -> None:
         """Stop at once; nobody needs its data any more."""
