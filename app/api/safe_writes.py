@@ -2,35 +2,35 @@
 
 Either way all statements of the request are one transaction. It is undone after a dry run, or has
 the answer entered beside what it answers for: whenever the process dies, both are there or neither.
+
+What takes long, and changes nothing of which a transaction could be, is entered in one and its
+answer kept in another (`takes_long` of a handler). If the process dies in between, the next try
+waits until nobody can be at it any more, and does it again.
 """
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
-from cryptography.fernet import InvalidToken
 from litestar import Litestar, Response
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
-from msgspec import Struct
+from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from app.api.access import Caller, require_scope, session_token
-from app.api.body import MAX_AT_ONCE_BYTES, WRITES, is_dry_run
+from app.api.body import WRITES, is_dry_run
 from app.api.kept_answers import OF_FORMS, KeptAnswers
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
+from app.api.sent_again import Answer, in_time, keep, send_either
 from app.core.access.idempotency import HEADER, digest_of_request, id_of, key_error
 from app.db import Database, idempotency
 from app.db.connections import OF_API
 from app.db.held import Held, hold
 from app.db.idempotency import UNDER_WAY, WAIT_SECONDS, Kept
 from app.errors import (
-    AnswerTooLarge,
     AppError,
     DatabaseUnavailable,
     FieldError,
-    IdempotencyKeyReused,
     InvalidInput,
     RequestUnderWay,
 )
@@ -39,9 +39,6 @@ from app.vault.answers import cipher_of
 AT_ONCE = OF_API // 2
 """How many transactions are held at a time: what they need beside them, the time and the keys, is
 read by other connections of the pool."""
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-"""The largest answer that is kept, in bytes as it is compressed."""
-KEPT_HEADERS = (b"content-type", b"etag", b"location", b"cache-control")
 
 OWN_UNDER_WAY = (
     "other requests with this API key, which may make only so many jobs, are under way: send it "
@@ -49,40 +46,6 @@ OWN_UNDER_WAY = (
 )
 HELD = "held"
 """The name of the request's transaction in the state of its scope."""
-
-
-class Answer(Struct, kw_only=True):
-    """An answer that has yet to be sent."""
-
-    status: int = 500
-    """The status; 500 where a handler sent none."""
-    headers: dict[str, str] = {}
-    """The headers that are kept."""
-    parts: list[bytes] = []
-    messages: list[Message] = []
-
-    async def take(self, message: Message) -> None:
-        """Take a message of the answer."""
-        self.messages.append(message)
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {
-                name.decode(): value.decode()
-                for name, value in message["headers"]
-                if name.lower() in KEPT_HEADERS
-            }
-        elif message["type"] == "http.response.body":
-            self.parts.append(message["body"])
-
-    @property
-    def body(self) -> bytes:
-        """The body as a whole."""
-        return b"".join(self.parts)
-
-    async def send(self, send: Send) -> None:
-        """Send the answer on."""
-        for message in self.messages:
-            await send(message)
 
 
 class Line:
@@ -280,66 +243,48 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
     id = id_of(key, credential=credential)
     cipher = cipher_of(credential, id) if is_secret else None
     owner = f"{OF_FORMS}{caller.limited_as}" if is_form else caller.limited_as
+    check_room = writes.kept.make_room_of_forms if is_form else writes.kept.check_room
+    if request.route_handler.opt.get("takes_long", False):
+        async with writes.turn(id):
+            async with writes.begun(id, asked, actor=caller.actor, owner=owner) as (held, kept):
+                if kept is None:
+                    await check_room(owner)
+                    held.keep()
+            if kept is None:
+                await app_apart(app, scope, receive, answer, id=id)
+        await send_either(send, answer, kept, asked=asked, cipher=cipher)
+        return
     async with (
         writes.turn_of(caller),
         writes.turn(id),
         writes.begun(id, asked, actor=caller.actor, owner=owner) as (held, kept),
     ):
         if kept is None:
-            await (writes.kept.make_room_of_forms if is_form else writes.kept.check_room)(owner)
+            await check_room(owner)
             scope["state"][HELD] = held
             await app(scope, receive, answer.take)
             if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing
-                packed = await in_time(len(answer.body), zlib.compress, answer.body, 1)
-                if cipher:
-                    packed = cipher.encrypt(packed)
-                if len(packed) > MAX_ANSWER_BYTES:
-                    message = "the answer is too large to be kept: send fewer jobs at a time"
-                    raise AnswerTooLarge(message)
-                await idempotency.keep(
-                    held, id, status=answer.status, headers=answer.headers, answer=packed
-                )
+                await keep(held, id, answer, cipher)
                 held.keep()
-    if kept is None:
-        await answer.send(send)
-        return
-    if kept.request != asked:
-        message = (
-            f"the {HEADER} was sent with another address or body within 24 hours: send a new key "
-            "for a new request"
-        )
-        raise IdempotencyKeyReused(message)
-    await send_kept(send, kept, opened(kept, cipher))
+    await send_either(send, answer, kept, asked=asked, cipher=cipher)
 
 
-def opened(kept: Kept, cipher: Any) -> bytes:  # noqa: ANN401 - Fernet, or None
-    """Return the body of a kept answer.
-
-    Raises:
-        IdempotencyKeyReused: it cannot be opened, as it is not what was kept.
-    """
+async def app_apart(
+    app: ASGIApp, scope: HTTPScope, receive: Receive, answer: Answer, *, id: bytes
+) -> None:
+    """Answer a request that was entered, without a transaction around it, and keep the answer."""
+    db = shared(scope).db
     try:
-        return zlib.decompress(cipher.decrypt(kept.answer) if cipher else kept.answer)
-    except (InvalidToken, zlib.error):
-        message = "the answer that was kept cannot be read any more: send a new key"
-        raise IdempotencyKeyReused(message) from None
-
-
-async def send_kept(send: Send, kept: Kept, body: bytes) -> None:
-    """Send an answer again, which a header says."""
-    headers = [(name.encode(), value.encode()) for name, value in kept.headers.items()]
-    headers += [(b"idempotency-replayed", b"true")]
-    if kept.status != 204:  # noqa: PLR2004 - No Content
-        headers += [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": kept.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def in_time(size: int, work: Any, *arguments: Any) -> bytes:  # noqa: ANN401 - any function
-    """Call a function on so many bytes, beside the event loop if they are many."""
-    if size <= MAX_AT_ONCE_BYTES:
-        return bytes(work(*arguments))
-    return bytes(await asyncio.to_thread(work, *arguments))
+        await app(scope, receive, answer.take)
+    except BaseException:
+        with suppress(AppError):
+            await idempotency.forget(db, id)
+        raise
+    with suppress(DatabaseUnavailable):  # who has the answer needs no second one
+        if answer.status < 400:  # noqa: PLR2004 - a refusal, which changed nothing
+            await keep(db, id, answer, None)
+        else:
+            await idempotency.forget(db, id)
 
 
 def shared(scope: HTTPScope) -> SafeWrites:

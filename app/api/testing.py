@@ -15,7 +15,12 @@ from app.wire.target_tests import JobTest, TargetTest, TestedTarget
     operation_id="testTarget",
     summary="Send a target once, before any job has it",
     status_code=200,
-    opt={"scope": Scope.WRITE, "body": TargetTest, "problems": (400, 404, 413, 415, 422, 429)},
+    opt={
+        "scope": Scope.WRITE,
+        "body": TargetTest,
+        "takes_long": True,
+        "problems": (400, 404, 413, 415, 422, 429),
+    },
 )
 async def test_target(request: ApiRequest, db: Db, clock: Clock) -> TestedTarget:
     """There is no execution of it: only the audit log says who sent what.
@@ -37,6 +42,7 @@ async def test_target(request: ApiRequest, db: Db, clock: Clock) -> TestedTarget
         "scope": Scope.WRITE,
         "body": JobTest,
         "body_may_be_left_out": True,
+        "takes_long": True,
         "problems": (400, 404, 409, 413, 415, 422, 429),
     },
 )

@@ -12,6 +12,9 @@ TRY_SECONDS = 0.05
 """How long of that it has a connection at a time."""
 PAUSE_SECONDS = 0.2
 """How long it then goes without one, which others may want."""
+GONE_SECONDS = 60.0
+"""How long a request that was entered before it is answered counts as under way: longer than any
+takes that is answered so. After that the process that answered it is gone."""
 UNDER_WAY = (
     "a request with this Idempotency-Key is still under way: send it again later, to get its answer"
 )
@@ -30,7 +33,8 @@ class Kept(Struct, frozen=True, kw_only=True):
 async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | None:
     """Enter a request if it is the first with its key; else return the answer that is kept.
 
-    One that is under way, in whatever process, is over when its transaction is.
+    One that is under way, in whatever process, is over when its transaction is. One that was
+    entered in a transaction of its own is over when its answer is kept, or after `GONE_SECONDS`.
 
     Raises:
         RequestUnderWay: it is not over within `TRY_SECONDS`.
@@ -38,13 +42,21 @@ async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | 
     [row] = await db.fetch("idempotency.patience", setting=f"{TRY_SECONDS * 1000:.0f}ms")
     while True:
         try:
-            begun = await db.fetch("idempotency.begin", id=id, request=request, owner=owner)
+            begun = await db.fetch(
+                "idempotency.begin",
+                id=id,
+                request=request,
+                owner=owner,
+                gone_seconds=GONE_SECONDS,
+            )
         except LockedByOthers:
             raise RequestUnderWay(UNDER_WAY) from None
         if begun:
             break
         if found := await db.fetch("idempotency.read", id=id):  # else it was deleted just now
             [kept] = found
+            if kept["status"] == 0 and kept["request"] == request:
+                raise RequestUnderWay(UNDER_WAY)
             return Kept(
                 request=kept["request"],
                 status=kept["status"],
@@ -61,6 +73,11 @@ async def keep(
     """Keep the answer to a request that was entered."""
     text = msgspec.json.encode(headers).decode()
     await db.fetch("idempotency.keep", id=id, status=status, headers=text, answer=answer)
+
+
+async def forget(db: Runner, id: bytes) -> None:
+    """Have a request that was entered be over without an answer."""
+    await db.fetch("idempotency.forget", id=id)
 
 
 async def count(db: Runner, owner: str) -> tuple[int, int]:

@@ -21,7 +21,6 @@ from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Unshown
 from app.db import Database, audit, jobs
 from app.db.clock import PolledClock
-from app.db.held import Held
 from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors
 from app.errors import StateConflict, TooManyTests
@@ -44,8 +43,6 @@ AT_ONCE = 4
 """How many tests a process has under way."""
 AT_ONCE_OF_ONE = 2
 """How many of them are of one caller."""
-AT_ONCE_HELD = 1
-"""How many of them have an idempotency key, and so a connection to the database meanwhile."""
 CUT_SECONDS = 1.0
 """How much longer than its time an executor may take, which ends by itself, before it is cut."""
 A_DAY = timedelta(days=1)
@@ -70,7 +67,6 @@ class Testing:
         self.observers = observers
         self.under_way: Counter[str] = Counter()
         """The tests under way, by whom they count for."""
-        self.held = 0
         self.opened = AsyncExitStack()
         self.parts: Parts | None = None
         """None until the first test."""
@@ -98,7 +94,7 @@ class Testing:
         return self.parts
 
     @contextmanager
-    def place(self, owner: str, *, is_held: bool) -> Iterator[None]:
+    def place(self, owner: str) -> Iterator[None]:
         """Count a test for `owner` while it is under way.
 
         Raises:
@@ -110,18 +106,10 @@ class Testing:
                 "key: wait for the end of one"
             )
             raise TooManyTests(message)
-        if is_held and self.held >= AT_ONCE_HELD:
-            message = (
-                f"this process has {AT_ONCE_HELD} test with an Idempotency-Key under way at most: "
-                "wait for its end, or leave the key out"
-            )
-            raise TooManyTests(message)
         self.under_way[owner] += 1
-        self.held += is_held
         try:
             yield
         finally:
-            self.held -= is_held
             self.under_way[owner] -= 1
             if not self.under_way[owner]:
                 del self.under_way[owner]
@@ -188,7 +176,7 @@ class Testing:
         )
         if is_dry:
             return told(None, context, seconds=None)
-        with self.place(owner, is_held=isinstance(db, Held)):
+        with self.place(owner):
             await audit.note_test(
                 db, draft.job_id, name=draft.name, kind=draft.kind, target=draft.masked
             )

@@ -6,7 +6,8 @@ select current_setting('lock_timeout') as before, set_config('lock_timeout', :se
 
 -- name: begin
 -- Returns a row if the request is the first with its key; waits for the end of one under way. By a clock that was set
--- forward since the last pass of housekeeping, which is about every hour, nothing is over.
+-- forward since the last pass of housekeeping, which is about every hour, nothing is over. One that was entered before
+-- it was answered counts as first again after :gone_seconds: its process is gone.
 insert into tocsin.idempotency_keys as k (id, request, owner)
 values (:id::bytea, :request::bytea, :owner::text)
 on conflict (id) do update
@@ -14,6 +15,8 @@ set request = excluded.request, owner = excluded.owner, at = clock_timestamp(),
     status = 0, headers = '{}', answer = '', bytes = 0
 where k.at <= clock_timestamp() - interval '24 hours'
   and k.at <= coalesce((select c.shown from tocsin.trusted_clock c), 'infinity') - interval '22 hours'
+  or k.status = 0 and k.request = excluded.request
+  and k.at <= clock_timestamp() - :gone_seconds::float8 * interval '1 second'
 returning 1 as begun;
 
 -- name: read
@@ -22,7 +25,11 @@ select request, status, headers::text as headers, answer from tocsin.idempotency
 -- name: keep
 update tocsin.idempotency_keys
 set status = :status::integer, headers = :headers::text::jsonb, answer = :answer::bytea, bytes = octet_length(:answer::bytea)
-where id = :id::bytea;
+where id = :id::bytea and status = 0;
+
+-- name: forget
+-- Has a request that was entered, and then refused, be over.
+update tocsin.idempotency_keys set at = clock_timestamp() - interval '24 hours' where id = :id::bytea and status = 0;
 
 -- name: kept
 select count(*) as answers, coalesce(sum(bytes), 0)::bigint as bytes

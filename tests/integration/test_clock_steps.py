@@ -251,6 +251,7 @@ async def test_a_clock_that_is_ahead_ends_no_answer_that_is_kept(
     async with housekeeper(database_url) as session:
         assert await pass_over()
         assert await idempotency.begin(session, DIGEST, request=DIGEST, owner="me") is None
+        await idempotency.keep(session, DIGEST, status=200, headers={}, answer=b"")
         clock.set(60 * DAY)
         assert await pass_over()
         kept = await idempotency.begin(session, DIGEST, request=DIGEST, owner="me")

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from app.api import kept_answers, safe_writes
+from app.api import kept_answers, safe_writes, sent_again
 from app.db import Database, idempotency, upkeep
 from app.db.held import hold
 from app.errors import DatabaseUnavailable
@@ -230,7 +230,7 @@ async def test_a_key_that_is_none_is_refused(api: httpx.AsyncClient, bad: str) -
 async def test_how_much_is_kept_has_limits(
     api: httpx.AsyncClient, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safe_writes, "MAX_ANSWER_BYTES", 50)
+    monkeypatch.setattr(sent_again, "MAX_ANSWER_BYTES", 50)
     large = await api.post("/v1/jobs", json=LATER, headers=key())
     monkeypatch.undo()
     monkeypatch.setattr(kept_answers, "MAX_KEPT", 2)

@@ -8,13 +8,15 @@ import asyncpg
 import httpx
 import pytest
 
+from app.db import idempotency
 from tests.support.api import NIGHTLY, serving
 from tests.support.recorder import Recorder
-from tests.support.sink import Sink, hang, reply
+from tests.support.sink import Received, Sink, Wire, hang, reply
 from tests.support.vault import KEY
 
 HERE = ("127.0.0.1",)
 """What the API may call."""
+UNDER_WAY = "urn:tocsin:problem:request-under-way"
 
 
 async def rows(connection: asyncpg.Connection) -> list[Any]:
@@ -120,6 +122,73 @@ async def test_few_tests_are_under_way_at_once_and_each_ends_in_its_time(
     assert refused.json()["type"] == "urn:tocsin:problem:too-many-tests"
     assert refused.headers["retry-after"] == "1"
     assert again.json()["outcome"] == "timed_out", "the places of the others are free again"
+
+
+async def test_a_test_that_is_sent_again_is_sent_once_and_holds_no_transaction(
+    api_url: str, connection: asyncpg.Connection, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.3)
+    seen = asyncio.Event()
+
+    async def answer(wire: Wire, _: Received) -> None:
+        await seen.wait()
+        wire.transport.write(reply(200))
+
+    asked = {"kind": "http", "target": {"url": sink.on("/", answer)}}
+    keys = [{"Idempotency-Key": key} for key in ("one", "two")]
+    async with (
+        serving(api_url, Recorder(), allowed_targets=HERE) as api,
+        serving(api_url, Recorder(), allowed_targets=HERE) as another,
+    ):
+
+        async def sent(key: dict[str, str]) -> httpx.Response:
+            return await api.post("/v1/tests", json=asked, headers=key)
+
+        both = asyncio.gather(*map(sent, keys))
+        await sink.arrived(2)  # side by side
+        held = await connection.fetchval(
+            """select count(*) from pg_stat_activity
+               where datname = current_database() and state like 'idle in transaction%'"""
+        )
+        meanwhile = await another.post("/v1/tests", json=asked, headers=keys[0])
+        seen.set()
+        first = await both
+        again = [await sent(key) for key in keys]
+        other = await api.post("/v1/tests", json=asked | {"timeout_seconds": 3}, headers=keys[0])
+        sent_before = len(sink.requests)
+
+        # As a process leaves it that was killed before it had an answer.
+        await connection.execute(
+            "update tocsin.idempotency_keys set status = 0, answer = '', at = clock_timestamp()"
+        )
+        too_soon = await sent(keys[0])
+        await connection.execute(
+            "update tocsin.idempotency_keys set at = at - $1 * interval '1 second'",
+            idempotency.GONE_SECONDS,
+        )
+        at_last = await sent(keys[0])
+
+    assert held == 0
+    assert (meanwhile.status_code, meanwhile.json()["type"]) == (409, UNDER_WAY)
+    assert [one.json()["outcome"] for one in first] == ["succeeded"] * 2
+    assert [one.json() for one in again] == [one.json() for one in first]
+    assert {one.headers["Idempotency-Replayed"] for one in again} == {"true"}
+    assert (other.status_code, sent_before) == (422, 2)
+    assert (too_soon.status_code, too_soon.json()["type"]) == (409, UNDER_WAY)
+    assert (at_last.json()["outcome"], len(sink.requests)) == ("succeeded", 3)
+    assert "Idempotency-Replayed" not in at_last.headers
+
+
+async def test_a_test_that_was_refused_may_be_sent_again_with_its_key(
+    api_url: str, sink: Sink
+) -> None:
+    key = {"Idempotency-Key": "one"}
+    asked = {"kind": "http", "target": {"url": sink.url()}}
+    async with serving(api_url, Recorder(), allowed_targets=HERE) as api:
+        wrong = await api.post("/v1/tests", json=asked | {"timeout_seconds": 99}, headers=key)
+        right = await api.post("/v1/tests", json=asked, headers=key)
+
+    assert (wrong.status_code, right.status_code) == (422, 200)
 
 
 @pytest.mark.parametrize("of_job", [False, True])
