@@ -201,7 +201,7 @@ async def send_problem(problem: Response[bytes], request: ApiRequest, send: Send
 
 async def try_out(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
     """Answer a request, and undo all that it did."""
-    writes, caller = shared(scope), caller_of(scope)
+    writes, caller = shared(scope), caller_in(scope)
     answer = Answer()
     async with writes.turn_of(caller), writes.hold(caller.actor) as held:
         scope["state"][HELD] = held
@@ -239,7 +239,7 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
     if is_secret and not credential:
         message = "cannot keep an answer that has a secret for a client without one: leave it out"
         raise InvalidInput(FieldError(field=HEADER, message=message))
-    caller, writes, answer = caller_of(scope), shared(scope), Answer()
+    caller, writes, answer = caller_in(scope), shared(scope), Answer()
     id = id_of(key, credential=credential)
     cipher = cipher_of(credential, id) if is_secret else None
     owner = f"{OF_FORMS}{caller.limited_as}" if is_form else caller.limited_as
@@ -293,7 +293,7 @@ def shared(scope: HTTPScope) -> SafeWrites:
     return writes
 
 
-def caller_of(scope: HTTPScope) -> Caller:
+def caller_in(scope: HTTPScope) -> Caller:
     caller: Caller = scope["user"]
     return caller
 

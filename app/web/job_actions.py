@@ -36,7 +36,7 @@ CHOICES = {
 }
 
 
-class Choice(Struct, frozen=True, kw_only=True):
+class MissedChoice(Struct, frozen=True, kw_only=True):
     """What may become of the runs that a paused job has missed."""
 
     word: Missed
@@ -145,10 +145,10 @@ async def resume_page(
     )
 
 
-def choices_of(job: StoredJob, counts: dict[Missed, MissedRuns]) -> list[Choice]:
+def choices_of(job: StoredJob, counts: dict[Missed, MissedRuns]) -> list[MissedChoice]:
     """List what may become of missed runs, and how many of them are carried out."""
     return [
-        Choice(
+        MissedChoice(
             word=word,
             label=label,
             runs=counts[word].carried_out,

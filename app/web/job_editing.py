@@ -33,11 +33,11 @@ from app.web.job_forms import (
     PRESETS,
     UNITS,
     ZONES,
+    as_json,
     document_in,
     document_of_form,
     form_of_job,
     stored_document,
-    text_of,
     typed_job,
 )
 from app.web.job_preview import Preview, changed_between, previewed
@@ -189,7 +189,7 @@ async def in_conflict(
         "original": json.encode(theirs).decode(),
         "seen": etag(stored.updated_at),
         "as": typed.form["as"],
-        "json": text_of(both.document),
+        "json": as_json(both.document),
     }
     again = Typed(form=form, document=both.document)
     shown, errors = await looked_at(reader, clock, again, stored)
@@ -316,7 +316,7 @@ async def shown_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
             refused = list(unfit.errors)
         else:
             form |= kept
-            form["as"], form["json"] = do, text_of(typed.document)
+            form["as"], form["json"] = do, as_json(typed.document)
     elif do.startswith("kind:"):
         form["kind"] = do.removeprefix("kind:")
     again = Typed(form=form, document=typed.document, errors=typed.errors)

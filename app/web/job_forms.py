@@ -76,7 +76,7 @@ def stored_document(job: StoredJob) -> Document:
     return compact(masked_job(job))
 
 
-def text_of(document: Document) -> str:
+def as_json(document: Document) -> str:
     """Write a job out as JSON."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 

@@ -9,11 +9,11 @@ from app.web.forms import Form, instant_in
 from app.web.job_fields import HOW, WHEN, Document, fields_of_job
 from app.web.job_forms import (
     OWN,
+    as_json,
     document_in,
     document_of_form,
     fields_for,
     form_of_job,
-    text_of,
     typed_job,
 )
 from app.web.job_preview import changed_between
@@ -49,7 +49,7 @@ def test_a_form_that_nobody_touched_is_the_job_it_was_made_of(text: str, schedul
     made, errors = document_of_form(form_of_job(job), job)
 
     assert errors == []
-    assert document(text_of(made)) == document(text_of(job))
+    assert document(as_json(made)) == document(as_json(job))
 
 
 def test_a_run_in_the_hour_that_clocks_show_twice_stays_there_as_browsers_send_it() -> None:
