@@ -2,9 +2,10 @@
 
 -- name: attempts, reads
 -- The attempts of a run before one, of the latest executions of the job, and when calendars of the job or windows that
--- concern it were last changed; of those that concern it no more, if it was in the ten minutes before the first attempt, or later.
-select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at,
-    tocsin.windows_changed_at(j.tags, e.first_claimed_at - interval '10 minutes')) as judges_changed_at
+-- concern it were last changed; of those that concern it no more, if it was in the ten minutes before the first attempt, or
+-- later. That is searched for in the audit log, and only where a window may have kept the run away that cancels this one.
+select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at, case when j.overlap = 'cancel_other'
+    then tocsin.windows_changed_at(j.tags, e.first_claimed_at - interval '10 minutes') end) as judges_changed_at
 from (
     select count(*) filter (where outcome = 'lost') as lost, count(*) filter (where outcome <> 'lost') as others,
         min(started_at) as first_claimed_at
@@ -14,7 +15,7 @@ from (
         order by id desc limit 200) as latest
     where scheduled_for = :scheduled_for::timestamptz and attempt is not null) as e
 cross join (
-    select tags, calendars from tocsin.jobs where id = :job_id::uuid) as j
+    select tags, calendars, overlap from tocsin.jobs where id = :job_id::uuid) as j
 cross join lateral (
     select max(greatest(updated_at, worked_out_at)) as changed_at from tocsin.calendars
     where name in (select ltrim(one, '!') from unnest(j.calendars) as one)) as c
