@@ -28,8 +28,8 @@ ISOLATION = "set default_transaction_isolation = 'read committed'"
 they set, must see what others committed meanwhile. Under another level they fail time and again."""
 IDLE_IN_TRANSACTION_SECONDS = 30
 """How long a process may be silent in a transaction until Postgres undoes this: what was frozen
-there would keep rows locked for as long as its machine answers. More than a test of a target takes,
-which an idempotency key has run inside a transaction."""
+there would keep rows locked for as long as its machine answers. No transaction of ours waits for
+anything but the database."""
 IDLE_IN_TRANSACTION = f"set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'"
 TLS_PARAMETERS = (
     *("sslmode", "sslcert", "sslkey", "sslpassword", "sslrootcert", "sslcrl", "sslnegotiation"),

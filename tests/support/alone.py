@@ -8,7 +8,7 @@ While one runs, all the other processes idle, and they idle before each to let i
 tests come last, one after another in a single process, when the others have nothing left to do.
 
 Tests with the marker `quiet` measure as well, but mostly wait, and leave the machine to others that
-do. They come just before, beside each other.
+do. They come just before, beside each other, and at first beside what is left of the rest.
 """
 
 import fcntl
