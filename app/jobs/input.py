@@ -149,7 +149,14 @@ def draft_edit(
     if not too_large and differ(document, before, ("kind", "target")):
         kept = clear.target if clear.kind == document.kind else None
         try:
-            prepared = prepare(document.kind, document.target, keys, job_id=stored.id, kept=kept)
+            prepared = prepare(
+                document.kind,
+                document.target,
+                keys,
+                job_id=stored.id,
+                kept=kept,
+                written=lambda target: change(replace(clear, target=target)).target,
+            )
             if prepared is not None:
                 errors += target_errors(document.kind, document.target, limits)
         except InvalidInput as refusal:

@@ -18,7 +18,15 @@ from app.core.jobs.exact_json import DECODER, same
 from app.core.net.url_parts import url_parts
 from app.core.runs.outcome import Report
 from app.core.secrets.bindings import Destination
-from app.core.secrets.masking import Unshown, pieces, redact, unmask_spots
+from app.core.secrets.masking import (
+    Unshown,
+    is_masked,
+    mask,
+    masked,
+    pieces,
+    redact,
+    unmask_spots,
+)
 from app.core.secrets.places import NOTHING, Part, Spot, change_spots, spots_in
 from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
 from app.db import secrets
@@ -27,7 +35,7 @@ from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
 from app.targets.executors import Executors
 from app.targets.net.tls import Unread, by_kept_verdicts
-from app.targets.registry import decode_target, target_type
+from app.targets.registry import addresses_of, decode_target, target_type
 from app.targets.turns import LARGE, Turns
 from app.templates.fields import brings_templates, templates_in
 from app.timers import Monotonic
@@ -36,6 +44,9 @@ from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_
 
 STAND_IN = "x"
 """Stands, in checks, for the value of a named secret: a text that headers and URLs may have."""
+Written = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Returns what a client wrote, given the target of the job with `***` for each secret: of a merge
+patch what comes of that target; None: the target as it was given."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"
@@ -59,20 +70,21 @@ class Prepared(Unshown, frozen=True, kw_only=True):
     referring: Referring
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what an edit is judged by
     kind: str,
     target: dict[str, Any],
     keys: SecretKeys,
     *,
     job_id: UUID,
     kept: dict[str, Any] | None = None,
+    written: Written = lambda _: None,
 ) -> Prepared | None:
     """Make what a client wrote ready to be stored as the target of a job of this kind.
 
     `kept` is the target that the job has, in clear, of the same kind; its secrets take the place
-    of `***`. Returns None where that makes the target the job has already. Such a target is not
-    checked: an edit of other fields is not refused for a target that was written in SQL and is
-    wrong.
+    of `***`, and go nowhere else than before. `written`: see `Written`. Returns None where that
+    makes the target the job has already. Such a target is not checked: an edit of other fields is
+    not refused for a target that was written in SQL and is wrong.
 
     Raises:
         InvalidInput: naming every field that is wrong.
@@ -85,7 +97,39 @@ def prepare(
     if clear is not target:
         spots = spots_in(type_, clear)
     referring = check_spots(kind, clear, spots)
+    if kept is not None:
+        check_kept(kind, clear, kept, lambda: written(mask(type_, kept)) or target)
     return Prepared(stored=encrypt_spots(clear, spots, keys, job_id=job_id), referring=referring)
+
+
+def check_kept(
+    kind: str, target: dict[str, Any], kept: dict[str, Any], written: Callable[[], dict[str, Any]]
+) -> None:
+    """Refuse a target that would send secrets of the job elsewhere which nobody has written out.
+
+    Whoever may edit a job, or send a test of it, need not know its secrets, and could have them
+    sent to a server of their own. `target` and `kept` are in clear.
+
+    Raises:
+        InvalidInput: naming every such secret.
+    """
+    if addresses_of(kind, target) == addresses_of(kind, kept):
+        return
+    elsewhere = places_of(kind, target) - (places := places_of(kind, kept))
+    if not elsewhere:
+        return
+    given_for = ", ".join(sorted(map(str, places))) or "no server"
+    message = (
+        f"write the secret out again to send it to {min(map(str, elsewhere))}: it was given for "
+        f"{given_for}"
+    )
+    errors = [
+        FieldError(field=spot.field, message=message)
+        for spot in spots_in(target_type(kind), written(), stored=kept)
+        if is_masked(spot.part, spot.value) and masked(spot.part, spot.stored) == spot.value
+    ]
+    if errors:
+        raise InvalidInput(*errors)
 
 
 def check_target(kind: str, target: dict[str, Any]) -> Referring:

@@ -204,8 +204,9 @@ async def test_a_reference_that_is_stored_hidden_is_checked_when_it_is_kept(
     async with serving(database_url, Recorder(), secret_keys=(KEY,)) as api:
         hidden = HERE | {"headers": {"X-Key": "v1-${secret:TOKEN}"}}
         await api.put("/v1/jobs/report", json=LATER | {"target": hidden})
+        await connection.execute("update tocsin.secrets set hosts = '{other.example}'")
         moved = await api.patch(
-            "/v1/jobs/report", json={"target": {"url": "https://evil.example/"}}
+            "/v1/jobs/report", json={"target": {"url": "https://api.example.com/y"}}
         )
 
     stored = json.decode(await connection.fetchval("select target::text from tocsin.jobs"))

@@ -118,3 +118,71 @@ def test_what_does_not_change_is_shared_and_nothing_is_changed_in_place() -> Non
         "target.headers.b[0]",
         "target.headers.b[1].Key",
     ]
+
+
+OAUTH = {
+    "type": "oauth2",
+    "token_url": "https://id.example.com/token",
+    "client_id": "me",
+    "client_secret": "sesame",
+}
+KEPT: dict[str, dict[str, Any]] = {
+    "http": {
+        "url": "https://api.example.com/x",
+        "headers": {"X-Key": "k", "X-Old": "${secret:OLD}"},
+        "auth": OAUTH,
+    },
+    "smtp": {
+        "url": "smtp://post.example",
+        "from": "a@a.example",
+        "to": ["b@b.example"],
+        "subject": "s",
+        "text": "t",
+        "username": "u",
+        "password": "sesame",
+    },
+}
+X_KEY, SECRET = "target.headers.X-Key", "target.auth.client_secret"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "refused"),
+    [
+        ("http", {"url": "https://evil.example/x"}, {X_KEY, SECRET}),
+        ("http", {"url": "http://api.example.com/x"}, {X_KEY, SECRET}),
+        ("http", {"url": "https://api.example.com:8443/x"}, {X_KEY, SECRET}),
+        ("http", {"url": "https://api.example.com.evil.example/x"}, {X_KEY, SECRET}),
+        ("http", {"url": "https://API.example.com.:443/y?z=1"}, set()),
+        ("http", {"auth": OAUTH | {"client_secret": "***", "scope": "a"}}, set()),
+        (
+            "http",
+            {"auth": OAUTH | {"client_secret": "***", "token_url": "https://evil.example/"}},
+            {X_KEY, SECRET},
+        ),
+        ("http", {"url": "https://evil.example/x", "auth": OAUTH}, {X_KEY}),
+        ("http", {"url": "https://evil.example/x", "auth": None, "headers": {"X-Key": "k"}}, set()),
+        ("smtp", {"url": "smtp://evil.example"}, {"target.password"}),
+        ("smtp", {"url": "smtp://evil.example", "password": "new"}, set()),
+    ],
+)
+def test_secrets_that_are_kept_are_sent_nowhere_else(
+    kind: str, change: dict[str, Any], refused: set[str]
+) -> None:
+    kept = KEPT[kind]
+    target = mask(target_type(kind), kept) | change
+
+    if refused:
+        with pytest.raises(InvalidInput, match="write the secret out again") as refusal:
+            prepare(kind, target, KEYS, job_id=ID, kept=kept)
+        assert {one.field for one in refusal.value.errors} == refused
+    else:
+        assert prepare(kind, target, KEYS, job_id=ID, kept=kept) is not None
+
+
+def test_what_a_merge_patch_leaves_as_it_is_counts_as_kept() -> None:
+    patch = {"url": "https://evil.example/x", "headers": {"X-Key": "k"}}
+
+    with pytest.raises(InvalidInput, match="write the secret out again") as refusal:
+        prepared(KEPT["http"] | patch, kept=KEPT["http"], written=lambda masked: masked | patch)
+
+    assert [one.field for one in refusal.value.errors] == [SECRET]

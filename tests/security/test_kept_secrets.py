@@ -1,0 +1,45 @@
+"""Secrets of a job that are kept in an edit, or in a test, go to no other server than before."""
+
+import httpx
+import pytest
+
+from tests.support.api import NIGHTLY, fields
+
+HERE = "https://api.example.com/x"
+ELSEWHERE = "https://evil.example/x"
+TARGET = {"url": HERE, "headers": {"X-Key": "sesame"}}
+MASKED = {"url": ELSEWHERE, "headers": {"X-Key": "***"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/jobs/nightly", NIGHTLY | {"target": MASKED}),
+        ("PATCH", "/v1/jobs/nightly", {"target": {"url": ELSEWHERE}}),
+        ("PATCH", "/v1/jobs/nightly", {"target": MASKED}),
+        ("POST", "/v1/tests", {"kind": "http", "job": "nightly", "target": MASKED}),
+        ("POST", "/v1/jobs/batch?replace=true", [NIGHTLY | {"name": "nightly", "target": MASKED}]),
+    ],
+)
+async def test_no_door_sends_a_secret_elsewhere_that_is_not_written_out(
+    api: httpx.AsyncClient, method: str, path: str, body: object
+) -> None:
+    await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": TARGET})
+    before = (await api.get("/v1/jobs/nightly")).json()
+
+    answer = await api.request(method, path, json=body)
+
+    assert answer.status_code == 422, answer.text
+    assert [one.endswith("target.headers.X-Key") for one in fields(answer)] == [True]
+    assert "sesame" not in answer.text
+    assert "https://evil.example:443" in answer.text
+    assert (await api.get("/v1/jobs/nightly")).json() == before
+
+
+async def test_a_secret_that_is_written_out_goes_along(api: httpx.AsyncClient) -> None:
+    await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": TARGET})
+
+    anew = {"target": {"url": ELSEWHERE, "headers": {"X-Key": "new"}}}
+    edited = await api.patch("/v1/jobs/nightly", json=anew)
+
+    assert edited.json()["target"] == MASKED
