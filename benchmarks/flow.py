@@ -1,9 +1,9 @@
 """What limits of flows cost, and whom they cost nothing.
 
 `drain`: due jobs without a flow, in 1, 100 and 10,000 flows without limits, in as many that have a
-limit by a pattern, and in one of ten at a time. `beside`: jobs that are inserted one by one, without a flow or each of another one, alone and
-while 100,000
-due jobs of one flow wait for its two permits: from INSERT to request.
+limit by a pattern, and in one of ten at a time. `beside`: jobs that are inserted one by one,
+without a flow or each of another one, alone and while 100,000 due jobs of one flow wait for its two
+permits: from INSERT to request.
 """
 
 import argparse
