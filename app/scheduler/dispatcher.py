@@ -19,6 +19,7 @@ from app.scheduler.parting import UnknownPart
 from app.scheduler.preparation import Preparation
 from app.scheduler.prerequisites import (
     CertificateLoads,
+    Decodings,
     NameLookups,
     Names,
     Prerequisite,
@@ -70,9 +71,11 @@ class Dispatcher:
         """All held claims, by the id of the claimed row."""
         self.sleeping: list[tuple[float, int, HeldClaim]] = []
         """The claims that are not due yet: a heap, by instant (Unix seconds) and execution."""
+        self.decodings = Decodings(runner.decode, tasks, resume=self.resume)
         self.prerequisites: tuple[Prerequisite, ...] = (
             NameLookups(names, tasks, resume=self.resume),
             Renderings(runner.render, tasks, resume=self.resume),
+            self.decodings,
             CertificateLoads(runner.load, tasks, resume=self.resume),
         )
         self.due = DueClaims(slots, self.prerequisites, defer=self.defer, jitter=random.random)
@@ -136,7 +139,8 @@ class Dispatcher:
 
     def room_at_once(self) -> int:
         """Return how many due jobs could start now: claims that sleep need no slot yet."""
-        return max(self.slots.demand_at_once(due=len(self.due), settling=self.settling), 0)
+        due = len(self.due) + self.decodings.count
+        return max(self.slots.demand_at_once(due=due, settling=self.settling), 0)
 
     def room_for_raised(self) -> int:
         """Return how many jobs to claim although `room` is 0, as some of a raised priority are due.
@@ -148,7 +152,8 @@ class Dispatcher:
 
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""
-        waiting = len(self.sleeping) + len(self.due)  # what lacks a prerequisite takes no slot
+        # What lacks any other prerequisite takes no slot.
+        waiting = len(self.sleeping) + len(self.due) + self.decodings.count
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.demand(waiting=waiting, settling=self.settling, early=early)
 

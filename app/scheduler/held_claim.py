@@ -7,10 +7,13 @@ from msgspec import Struct
 
 from app.core.runs.claim import Claim, Settlement
 from app.deadline import Deadline
+from app.errors import InvalidInput
 from app.scheduler.endings import Ending
 from app.targets.hosts import hosts_of, names_of
 from app.targets.tls_target import brings_certificates
+from app.targets.turns import LARGE
 from app.templates.fields import brings_templates
+from app.vault import ReadyTarget
 
 MARGIN_SECONDS = 0.5
 """Seconds between the cut-off of an execution and the end of its lease. Closing a connection takes
@@ -48,6 +51,12 @@ class HeldClaim:
         """Whether templates of the target have yet to be rendered."""
         self.rendered: str | Exception | None = None
         """The target with its templates rendered, or why there is none; None without templates."""
+        self.needs_decoding = len(claim.target) >= LARGE
+        """Whether the target, which is large, has yet to be decoded."""
+        self.ready: ReadyTarget | InvalidInput | None = None
+        """A large target, decoded ahead, or what is wrong with it."""
+        self.ready_until = float("inf")
+        """Monotonic seconds; from then on `ready` may have secrets that have been changed."""
         self.lease_ends = lease_ends
         """Monotonic seconds; from then on another instance may start the job."""
         self.start_by = start_by
@@ -81,8 +90,8 @@ class HeldClaim:
 
     @property
     def needs_loads(self) -> bool:
-        """Whether its templates have yet to be rendered, or certificates to be loaded."""
-        return self.needs_rendering or self.needs_certificates
+        """Whether its target has yet to be rendered or decoded, or certificates to be loaded."""
+        return self.needs_rendering or self.needs_certificates or self.needs_decoding
 
     @property
     def cut_at(self) -> float:

@@ -25,6 +25,9 @@ CROWD = 0.1
 """The part of all claims that a host has to have to count as a crowd: ten may be crowds at once."""
 OF_LARGE = ""
 """Stands for the host of large targets, and of those without a host."""
+BESIDE_LARGE = 0.25
+"""How many claims a host has to have for each large target to count as a crowd, too: so few of
+these are held that a tenth of all are the claims for others."""
 LEAST = 8
 """The fewest claims of which a host can be a crowd."""
 MIN_SECONDS, MAX_SECONDS = 0.1, 0.5
@@ -99,6 +102,6 @@ class PastCrowds:
                 if held.started:  # late if the look that brought it was
                     seconds = held.claim.claimed_at.timestamp() - due_at
                 late = late or seconds > LATE_SECONDS
-        least = max(LEAST, CROWD * hosts.total())
+        least = max(LEAST, CROWD * hosts.total(), BESIDE_LARGE * hosts[OF_LARGE])
         crowds = {host for host, many in hosts.items() if many >= least} if late else set()
         return crowds, OTHERS - sum(many for host, many in waiting.items() if host not in crowds)

@@ -1,7 +1,7 @@
-"""The prerequisites of claims: addresses of host names, rendered templates, loaded certificates.
+"""The prerequisites of claims: addresses of host names, targets that are rendered and decoded.
 
 Due claims wait for these without a slot, so that neither silent name servers nor hostile templates
-nor large certificates, however many there are, take slots from other jobs.
+nor large targets and certificates, however many there are, take slots from other jobs.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 from app.scheduler.deferral import Admission, Deferrals
 from app.scheduler.held_claim import HeldClaim
+from app.targets.turns import LARGE
 
 MAX_WAITING = 1000
 """The most due claims that wait for names, and the most names looked up ahead of their claims'
@@ -18,7 +19,7 @@ instants. More due claims are deferred."""
 MAX_FOR_A_NAME = 25
 """The most due claims that wait for one name; more are deferred."""
 MAX_LOADING = 1000
-"""The most claims whose templates are rendered, or whose certificates are loaded, at once; more due
+"""The most claims whose targets are rendered or decoded, or certificates loaded, at once; more due
 claims are deferred."""
 
 
@@ -150,8 +151,8 @@ class NameLookups:
 class Loads:
     """The prerequisite that work for a target, which takes milliseconds, is done ahead.
 
-    Its templates are rendered, or its certificates loaded. The work begins as soon as a claim is
-    taken; due claims are parked until the work ends.
+    Its templates are rendered, it is decoded if it is large, or its certificates are loaded. The
+    work begins as soon as a claim is taken; due claims are parked until the work ends.
     """
 
     is_of_every_claim: ClassVar[bool] = False
@@ -257,6 +258,24 @@ class Renderings(Loads):
 
     def note_done(self, held: HeldClaim) -> None:
         held.needs_rendering = False
+        if isinstance(held.rendered, str):
+            held.needs_decoding = len(held.rendered) >= LARGE
+
+
+class Decodings(Loads):
+    """The prerequisite that a large target is decoded, of which each takes its turn.
+
+    A target with templates can be read once these are rendered. Claims that wait for this count as
+    if they waited for a slot: as many are held, and the rest is left to other instances.
+    """
+
+    what = "decode target"
+
+    def is_needed(self, held: HeldClaim) -> bool:
+        return held.needs_decoding and not held.needs_rendering
+
+    def note_done(self, held: HeldClaim) -> None:
+        held.needs_decoding = False
 
 
 class CertificateLoads(Loads):

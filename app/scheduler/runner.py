@@ -41,6 +41,8 @@ from app.vault import ReadyTarget, SecretUnusable, Targets
 
 ASK_SECONDS = 0.25
 """How long the answer about the time may take: what comes later is of no use."""
+NAMED_SECONDS = 1.0
+"""How much longer than any other a large target may be sent with a secret that was changed."""
 
 
 class ClaimRunner:
@@ -146,7 +148,7 @@ class ClaimRunner:
         """
         claim = held.claim
         with suppress(Exception):
-            ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
+            ready = await self.ready(held)
             context = Context.of(claim, traceparent=self.observers.traceparent(claim))
             await self.executors.prepare(claim.kind, ready.target, context)
         with suppress(Exception):  # no due job waits for the answer
@@ -162,10 +164,38 @@ class ClaimRunner:
 
         Never raises: the execution meets the same error, and reports it.
         """
-        claim = held.claim
         with suppress(Exception):
-            ready = await self.targets.ready(claim.job_id, claim.kind, held.target)
+            ready = await self.ready(held)
             await self.executors.load(ready.target)
+
+    async def decode(self, held: HeldClaim) -> None:
+        """Decode a large target, so that the execution need not wait for the turn of that.
+
+        Never raises: the execution meets the same error, and reports it.
+        """
+        with suppress(Exception):
+            try:
+                held.ready = ready = await self.targets.ready(
+                    held.claim.job_id, held.claim.kind, held.target
+                )
+                if ready.named:
+                    held.ready_until = self.monotonic() + NAMED_SECONDS
+            except InvalidInput as error:
+                held.ready = error
+
+    async def ready(self, held: HeldClaim) -> ReadyTarget:
+        """Return the target of a claim, ready to be executed.
+
+        Raises:
+            InvalidInput, SecretUnusable, DatabaseUnavailable: as `Targets.ready` does.
+            Exception: the templates could not be rendered, see `HeldClaim.target`.
+        """
+        ready = held.ready
+        if isinstance(ready, InvalidInput):
+            raise ready
+        if ready is not None and self.monotonic() < held.ready_until:
+            return ready
+        return await self.targets.ready(held.claim.job_id, held.claim.kind, held.target)
 
     async def attempt(self, held: HeldClaim) -> Settlement:
         """Decrypt and check the target, execute, and return how to settle.
@@ -206,6 +236,8 @@ class ClaimRunner:
         """Decrypt and check the target; return how to settle if that fails, see `attempt`."""
         claim = held.claim
         try:
+            if held.ready is not None:
+                return await self.ready(held)
             at_once = self.targets.ready_at_once(claim.kind, held.target)
             return at_once or await self.targets.ready(claim.job_id, claim.kind, held.target)
         except InvalidInput as error:

@@ -15,15 +15,13 @@ from app.vault.keys import (
 from app.vault.named import NamedSecrets, SecretUnusable
 from app.vault.prepare import (
     Prepared,
-    ReadyTarget,
     Referring,
-    Targets,
     check_bindings,
-    check_stored,
     check_target,
     find_unset,
     prepare,
 )
+from app.vault.ready import ReadyTarget, Targets, check_stored
 from app.vault.rotate import check_keys
 
 __all__ = [

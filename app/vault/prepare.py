@@ -1,46 +1,41 @@
-"""Prepares targets to be stored (`prepare`) and to be carried out (`Targets`), and checks them.
+"""Prepares targets to be stored (`prepare`), and checks them.
 
 A target is gone through once, to find its secrets (each a `Spot`: field, place and value). These
 are then unmasked, checked, searched for references to named secrets, and encrypted.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from app.core.field_errors import MAX_ERRORS
-from app.core.jobs.exact_json import DECODER, same
+from app.core.jobs.exact_json import same
 from app.core.net.url_parts import url_parts
-from app.core.runs.outcome import Report
 from app.core.secrets.bindings import Destination
 from app.core.secrets.masking import (
     Unshown,
     is_masked,
     mask,
     masked,
-    pieces,
-    redact,
+    texts,
     unmask_spots,
 )
 from app.core.secrets.places import NOTHING, Part, Spot, change_spots, spots_in
-from app.core.secrets.references import BEGINNING, NAME, filled, names_in, with_values
+from app.core.secrets.references import (
+    BEGINNING,
+    MAX_REFERENCES,
+    NAME,
+    filled,
+)
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
-from app.targets.base import Target
-from app.targets.executors import Executors
-from app.targets.net.tls import Unread, by_kept_verdicts
 from app.targets.registry import addresses_of, decode_target, target_type
-from app.targets.turns import LARGE, Turns
-from app.templates.fields import brings_templates, templates_in
-from app.timers import Monotonic
-from app.vault.keys import PREFIX, SecretKeys, decrypt_target, encrypt_spots, is_token
-from app.vault.named import NamedSecrets, SecretUnusable, binding_error, places_of
+from app.templates.fields import templates_in
+from app.vault.keys import PREFIX, SecretKeys, encrypt_spots, is_token
+from app.vault.named import binding_error, places_of
 
 STAND_IN = "x"
 """Stands, in checks, for the value of a named secret: a text that headers and URLs may have."""
@@ -147,6 +142,7 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
     Raises:
         InvalidInput: naming every field that is wrong, or is encrypted still.
     """
+    check_number(spots)
     if unopened := [spot.field for spot in spots if holds_token(spot)]:
         raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
     fields: dict[str, str] = {}
@@ -174,6 +170,20 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
     if not fields:
         return Referring()
     return Referring(fields=fields, places=places_of(kind, legible))
+
+
+def check_number(spots: Sequence[Spot]) -> None:
+    """Refuse a target with more than `MAX_REFERENCES` references and encrypted secrets.
+
+    Raises:
+        InvalidInput: it has.
+    """
+    many = sum(
+        text.count(BEGINNING) + text.count(PREFIX) for spot in spots for text in texts(spot.value)
+    )
+    if many > MAX_REFERENCES:
+        message = f"may refer to secrets {MAX_REFERENCES} times at most"
+        raise InvalidInput(FieldError(field="target", message=message))
 
 
 def without_templates(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> dict[str, Any]:
@@ -250,149 +260,3 @@ def unset(fields: Mapping[str, str], known: Collection[str]) -> list[FieldError]
         for name, field in sorted(fields.items())
         if name not in known
     ]
-
-
-Redact = Callable[[Collection[str], str], Awaitable[str]]
-"""Returns a text with `***` for each secret, see `Turns.redact`."""
-
-
-class ReadyTarget(Unshown, frozen=True, kw_only=True):
-    """A target with all its secrets in clear."""
-
-    target: Target
-    named: frozenset[str] = frozenset()
-    """The values of its named secrets, and their pieces, which are redacted from reports."""
-
-    async def redacted(self, report: Report, redact: Redact) -> Report:
-        """Return the report without what the target may have repeated of the named secrets."""
-        if not self.named:
-            return report
-        return replace(
-            report,
-            response=report.response and await redact(self.named, report.response),
-            error=report.error and await redact(self.named, report.error),
-        )
-
-
-class Targets:
-    """Prepares stored targets to be carried out."""
-
-    def __init__(
-        self,
-        db: Runner,
-        keys: SecretKeys,
-        *,
-        thread: ThreadPoolExecutor,
-        turns: Turns,
-        clock: Monotonic,
-    ) -> None:
-        self.keys = keys
-        self.turns = turns
-        self.thread = thread
-        """The thread that reads certificates, each of which takes milliseconds the first time."""
-        self.named = NamedSecrets(db, keys, clock)
-
-    @classmethod
-    def beside(
-        cls, db: Runner, keys: SecretKeys, executors: Executors, *, clock: Monotonic
-    ) -> Self:
-        """Prepare targets for the executors of a process, with the thread and turns of these."""
-        return cls(db, keys, thread=executors.thread, turns=executors.turns, clock=clock)
-
-    def __repr__(self) -> str:
-        return f"<Targets: {self.keys}, {self.named}>"
-
-    def ready_at_once(self, kind: str, stored: str) -> ReadyTarget | None:
-        """Do what `ready` does without a coroutine; None for a target of which more is to be done.
-
-        Raises:
-            InvalidInput: naming every field that is wrong.
-        """
-        if len(stored) >= LARGE or not is_in_clear(stored):
-            return None
-        try:
-            return ReadyTarget(target=by_kept_verdicts(decode_target, kind, stored.encode()))
-        except Unread:
-            return None
-
-    async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
-        """Decrypt what is encrypted in the JSON of a job's target, fill in named secrets, check it.
-
-        Raises:
-            InvalidInput: naming every field that is wrong.
-            SecretUnusable: naming a secret that does not exist, may not be sent there, or does not
-                open: no key of this process decrypts it, or it was encrypted for another job.
-            DatabaseUnavailable: the secrets could not be read.
-        """
-        if len(stored) >= LARGE:
-            await self.turns.take()
-        if is_in_clear(stored):
-            return ReadyTarget(target=await self.decode(kind, stored.encode()))
-        type_ = target_type(kind)
-        clear, unopened = decrypt_target(type_, read(kind, stored), self.keys, job_id=job_id)
-        if unopened:  # no fault of the job: another instance may have the key
-            raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
-        names = names_in(type_, clear)
-        if not names:
-            return ReadyTarget(target=await self.decode(kind, clear))
-        values = await self.named.values(names)
-        in_clear = with_values(type_, clear, values)
-        self.named.check_places(names, places_of(kind, in_clear))
-        try:
-            target = await self.decode(kind, in_clear)
-        except InvalidInput as refusal:
-            raise InvalidInput(
-                *(
-                    replace(one, message=redact(values.values(), one.message))
-                    for one in refusal.errors
-                )
-            ) from None
-        named = frozenset().union(*map(pieces, values.values())) - {""}
-        return ReadyTarget(target=target, named=named)
-
-    async def decode(self, kind: str, target: bytes | dict[str, Any]) -> Target:
-        """Decode and check a target, in a thread if its certificates have to be read.
-
-        The verdict on certificates is kept, so that the next time they need not be read.
-
-        Raises:
-            InvalidInput: naming every field that is wrong.
-        """
-        try:
-            return by_kept_verdicts(decode_target, kind, target)
-        except Unread:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.thread, decode_target, kind, target)
-
-
-def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:
-    """Check the JSON of a job's target before its execution; secrets may be set until then.
-
-    Raises:
-        InvalidInput: naming every field that is wrong.
-    """
-    if is_in_clear(stored) and not brings_templates(stored):
-        decode_target(kind, stored.encode())
-        return
-    clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
-    if not unopened:  # else no fault of the job: another instance may have the key
-        check_target(kind, clear)
-
-
-def is_in_clear(stored: str) -> bool:
-    """Return whether nothing in the JSON of a target is encrypted, nor names a secret."""
-    return PREFIX not in stored and BEGINNING not in stored
-
-
-def read(kind: str, stored: str) -> dict[str, Any]:
-    """Read the JSON of a target.
-
-    Raises:
-        InvalidInput: Python cannot hold it.
-    """
-    try:
-        target: dict[str, Any] = DECODER.decode(stored)
-    except (ValueError, RecursionError):
-        decode_target(kind, stored.encode())  # says so
-        raise
-    return target

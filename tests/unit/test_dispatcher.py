@@ -24,6 +24,7 @@ from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.shares import STUCK_SECONDS
 from app.scheduler.windows import Windows
+from app.targets.turns import LARGE
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks, turns
 
@@ -56,7 +57,7 @@ class Executing(ClaimRunner):
         self.settled = settling.settled
         self.ends: dict[UUID, asyncio.Event] = {}
         self.unloaded: dict[UUID, asyncio.Event] = {}
-        """Of claims whose certificates are not loaded before a test says so."""
+        """Of claims whose target is not decoded, or certificates loaded, before a test says so."""
         self.nothing = asyncio.Event()
         self.nothing.set()
         self.closings = Closings.__new__(Closings)
@@ -69,6 +70,9 @@ class Executing(ClaimRunner):
     async def load(self, held: HeldClaim) -> None:
         assert held.claim.job_id not in self.started
         await self.unloaded.get(held.claim.job_id, self.nothing).wait()
+
+    async def decode(self, held: HeldClaim) -> None:
+        await self.load(held)
 
     async def carry_out(self, held: HeldClaim) -> Settlement | None:
         self.started.append(held.claim.job_id)
@@ -591,6 +595,25 @@ async def test_a_claim_whose_certificates_are_loaded_takes_no_slot(
 
     assert (others, waiting) == ([UUID(int=number) for number in range(1, 11)], 20)
     assert {*executing.started[10:]} == {held.claim.job_id for held in unloaded}
+
+
+async def test_claims_whose_large_targets_wait_to_be_decoded_take_no_slot(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    large = due_claims(clock, 20, first=101, host="h/" + "x" * LARGE)
+    executing.unloaded = {held.claim.job_id: asyncio.Event() for held in large}
+    dispatcher.take(large)
+    dispatcher.take(due_claims(clock, 10))
+    await turns()
+    others, room = list(executing.started), dispatcher.room() + dispatcher.room_at_once()
+    executing.end(*dispatcher)
+    for event in executing.unloaded.values():
+        event.set()
+    await turns()
+
+    assert others == [UUID(int=number) for number in range(1, 11)]
+    assert room == 0  # as if the large ones waited for a slot
+    assert {*executing.started[10:]} == {held.claim.job_id for held in large}
 
 
 async def test_certificates_are_loaded_while_their_claim_still_sleeps(

@@ -9,7 +9,7 @@ import pytest
 
 from app.targets.registry import decode_target
 from app.targets.smtp.executor import SmtpTarget
-from app.targets.smtp.message import MAX_LINE, message_of
+from app.targets.smtp.message import MAX_LINE, mail_of
 from tests.support.attempts import attempt
 
 MAX_LINE_LENGTH = 998
@@ -32,7 +32,7 @@ TEXTS = [
 
 def sent(**target: object) -> bytes:
     made = cast("SmtpTarget", decode_target("smtp", TARGET | target))
-    return message_of(made, attempt()).as_bytes()
+    return mail_of(made, attempt())
 
 
 def read(data: bytes) -> EmailMessage:
@@ -94,3 +94,20 @@ def test_the_dearest_mail_of_all_takes_little_time() -> None:
 
     assert process_time() - began < QUICK_SECONDS
     assert len(read(data)["To"].addresses) == 100
+
+
+@pytest.mark.parametrize("text", ["é\n.\r\nx\n" * 5000, "x" * 200_000, "日本 " * 9000])
+def test_a_long_text_reads_as_it_was_written_and_takes_little_time(text: str) -> None:
+    sent()
+
+    began = process_time()
+    data = sent(text=text, html=f"<p>{text}</p>")
+
+    assert process_time() - began < QUICK_SECONDS / 4
+    got = read(data)
+    for kind, expected in (("plain", text), ("html", f"<p>{text}</p>")):
+        part = got.get_body((kind,))
+        assert part is not None
+        assert part.get_content().splitlines() == expected.splitlines()
+    assert data.isascii()
+    assert max(map(len, data.split(b"\r\n"))) <= MAX_LINE

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from app.targets.turns import LONG, Turns
+from app.targets.turns import LONG, MANY, Turns
 
-MANY = 90
+ANSWERS = 90
 """Answers in an instant: as many slots of a hundred as one host may have."""
 SECRETS = {"sesame"}
 
@@ -20,7 +20,7 @@ async def turns_beside(given: Turns, text: str) -> tuple[int, list[str]]:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(something_else())
-    masked = await asyncio.gather(*(given.redact(SECRETS, text) for _ in range(MANY)))
+    masked = await asyncio.gather(*(given.redact(SECRETS, text) for _ in range(ANSWERS)))
     other.cancel()
     return turns, masked
 
@@ -30,26 +30,55 @@ async def test_something_else_has_a_turn_before_each_long_text() -> None:
 
     turns, masked = await turns_beside(Turns(), text)
 
-    assert turns >= MANY
-    assert masked == ["***" + "!" * LONG] * MANY
+    assert turns >= ANSWERS
+    assert masked == ["***" + "!" * LONG] * ANSWERS
 
 
 async def test_short_texts_and_those_without_secrets_wait_for_nothing() -> None:
     given = Turns()
-    async with given.lock:
-        turns, masked = await turns_beside(given, "you sent sesame")
-        whole = await given.redact(set(), "!" * LONG)
+    given.taken = True
+    turns, masked = await turns_beside(given, "you sent sesame")
+    whole = await given.redact(set(), "!" * LONG)
 
-    assert turns < MANY
-    assert masked == ["you sent ***"] * MANY
+    assert turns < ANSWERS
+    assert masked == ["you sent ***"] * ANSWERS
     assert len(whole) == LONG
+
+
+async def test_something_else_has_a_turn_before_many_secrets_are_looked_for() -> None:
+    given = Turns()
+    given.taken = True
+    many = asyncio.create_task(given.redact({f"sesame{one}" for one in range(MANY)}, "sesame1"))
+    await asyncio.sleep(0)
+    has_waited = not many.done()
+    given.pass_on()
+
+    assert (has_waited, await many) == (True, "***")
+
+
+async def test_the_smallest_has_the_next_turn_and_of_equals_the_first() -> None:
+    given, had = Turns(), list[str]()
+
+    async def work(name: str, size: int) -> None:
+        await given.take(size)
+        had.append(name)
+
+    sizes = {"a": 9, "b": 9, "c": 1, "d": 9, "e": 5}
+    await asyncio.gather(*(work(name, size) for name, size in sizes.items()))
+
+    assert had == ["a", "c", "e", "b", "d"]
+    assert not given.taken
 
 
 async def test_who_is_cut_off_while_it_waits_leaves_the_turn_to_others() -> None:
     given, text = Turns(), "sesame" * LONG
-    async with given.lock:
-        cut_off = asyncio.create_task(given.redact(SECRETS, text))
-        await asyncio.sleep(0)
-        cut_off.cancel()
+    given.taken = True
+    cut_off = [asyncio.create_task(given.redact(SECRETS, text)) for _ in range(3)]
+    await asyncio.sleep(0)
+    cut_off[1].cancel()
+    given.pass_on()
+    cut_off[0].cancel()  # when its turn has come
+    cut_off[2].cancel()
+    await asyncio.gather(*cut_off, return_exceptions=True)
 
     assert set(await given.redact(SECRETS, text)) == {"*"}

@@ -23,8 +23,18 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 MAX_VALUE_LENGTH = 65_536
 """The most characters of a secret's value."""
 
+MAX_REFERENCES = 200
+"""The most references and encrypted secrets of one target: to find and decrypt thousands takes a
+tenth of a second."""
+MAX_FILLED = 4 * MAX_VALUE_LENGTH
+"""The most characters that the references of one target become."""
+
 PATH_SAFE = "/"
 """Not percent-encoded in a path: a secret may be several segments, as in chat webhooks."""
+
+
+class FilledTooLong(ValueError):
+    """The references of a target become more characters than `MAX_FILLED`."""
 
 
 def is_reference(value: object) -> bool:
@@ -62,9 +72,24 @@ def fields_in(target_type: type[Struct], target: dict[str, Any]) -> dict[str, st
 def with_values(
     target_type: type[Struct], target: dict[str, Any], values: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the target with the secrets in place of the references; `values` has them all."""
+    """Return the target with the secrets in place of the references; `values` has them all.
+
+    Raises:
+        FilledTooLong: as many references to as long a secret become hundreds of megabytes.
+    """
+    left = MAX_FILLED
+
+    def value_of(name: str) -> str:
+        nonlocal left
+        value = values[name]
+        left -= len(value)
+        if left < 0:
+            message = f"its secrets have more than {MAX_FILLED} characters together"
+            raise FilledTooLong(message)
+        return value
+
     return replace_secrets(
-        target_type, target, lambda part, value, _, __: filled(part, value, values.__getitem__)
+        target_type, target, lambda part, value, _, __: filled(part, value, value_of)
     )
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, assert_never
 from aio_pika import DeliveryMode, Message
 from aiormq import spec
 from msgspec import Meta, field
+from msgspec.structs import replace
 
 from app.core.runs.outcome import Outcome, Report
-from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, redact, secrets_of
+from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET, secrets_of
 from app.errors import FieldError
 from app.targets.amqp.connect import Broker, fault_of
 from app.targets.amqp.failures import PublishFailed, failure_of, is_of_broker
@@ -109,9 +110,15 @@ class AmqpExecutor:
 
     def __init__(self, options: Options) -> None:
         self.pool = Pool(guard=options.guard, contexts=options.contexts, clock=options.clock)
+        self.turns = options.turns
 
     async def execute(self, target: AmqpTarget, context: Context) -> Report:
-        return await Publication(self.pool, target, context).report()
+        report = await Publication(self.pool, target, context).report()
+        if not report.error:
+            return report
+        context.answered()
+        text = await self.turns.redact(secrets_of(target), report.error)
+        return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))
 
     async def prepare(self, target: AmqpTarget, context: Context) -> None:
         """Open a connection and a channel, unless there are some."""
@@ -144,7 +151,7 @@ class Publication:
         self.link: Link | None = None
 
     async def report(self) -> Report:
-        """Publish within the timeout, and return the report.
+        """Publish within the timeout, and return the report, in which nothing is masked yet.
 
         Raises:
             ContextsCrowded, OutOfDescriptors: the process is short of something; nothing was sent.
@@ -230,11 +237,10 @@ class Publication:
         """Return the report of a failure."""
         if self.link is not None:  # for what the broker did is told, not how the client took it
             failure = fault_of(self.link.connection) or failure
-        text = redact(secrets_of(self.target), str(failure))
         return Report(
             outcome=Outcome.FAILED,
             reason=failure.reason,
-            error=as_text(text, longest=MAX_ERROR_LENGTH),
+            error=str(failure),
             retryable=failure.retryable,
         )
 

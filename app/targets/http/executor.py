@@ -45,7 +45,7 @@ from app.targets.http.rules import (
     visible,
 )
 from app.targets.http.target import METHODS, HttpTarget, HttpWhere
-from app.targets.turns import LONG
+from app.targets.turns import LONG, takes_long
 from app.timers import SharedTimers
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -101,6 +101,8 @@ class Attempt:
         self.turns = executor.turns
         self.unmasked: str | None = None
         """The body of the final answer if that has yet to be masked."""
+        self.unmasked_error: str | None = None
+        """What went wrong if that has yet to be masked."""
         self.requested: tuple[str, float] | None = None
         """The method of the request under way, and when it began; None if nobody counts them."""
         self.target = target
@@ -120,10 +122,12 @@ class Attempt:
             OutOfDescriptors: no file descriptor is left; nothing was sent.
         """
         report = await self.report_in_time()
-        if self.unmasked is None:
+        if self.unmasked is None and self.unmasked_error is None:
             return report
         self.context.answered()
-        text = await self.turns.redact(self.secrets(), self.unmasked)
+        text = await self.turns.redact(self.secrets(), self.unmasked_error or self.unmasked or "")
+        if self.unmasked_error is not None:
+            return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))
         return replace(report, response=as_text(text, longest=MAX_RESPONSE_LENGTH) or None)
 
     async def report_in_time(self) -> Report:
@@ -246,8 +250,9 @@ class Attempt:
             locations = answer.values("Location")
             if not locations:
                 return self.judged(status)
-            if len(request.body) + len(locations[0]) >= LONG:  # where secrets are looked for
-                await self.turns.take()
+            size = len(request.body) + len(locations[0])  # where secrets are looked for
+            if size >= LONG:
+                await self.turns.take(size)
             request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
 
@@ -277,11 +282,13 @@ class Attempt:
 
     def judged(self, status: int) -> Report:
         """Return the report of an answer: success or failure, by the status."""
-        body = self.answer.body.decode(errors="replace")
-        if len(body) < LONG:
-            text = self.shown(body, longest=MAX_RESPONSE_LENGTH) or None
-        else:
-            text, self.unmasked = None, body
+        text = None
+        if body := self.answer.body.decode(errors="replace"):
+            secrets = self.secrets()
+            if takes_long(secrets, body):
+                self.unmasked = body
+            else:
+                text = as_text(redact(secrets, body), longest=MAX_RESPONSE_LENGTH) or None
         if matches(status, self.target.success):
             return Report(outcome=Outcome.SUCCEEDED, status_code=status, response=text)
         wanted = in_words(self.target.success)
@@ -306,10 +313,14 @@ class Attempt:
 
     def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
         """Return the report of an attempt without a final answer."""
+        secrets = self.secrets()
+        error = error[: 2 * MAX_ERROR_LENGTH]
+        if takes_long(secrets, error):
+            self.unmasked_error, error = error, ""
         return Report(
             outcome=Outcome.FAILED,
             reason=reason,
-            error=self.shown(error, longest=MAX_ERROR_LENGTH),
+            error=as_text(redact(secrets, error), longest=MAX_ERROR_LENGTH),
             status_code=self.status,
             retryable=retryable,
         )
@@ -319,12 +330,6 @@ class Attempt:
         if isinstance(what, int):
             return matches(what, self.target.retry_on)
         return what in self.target.retry_on
-
-    def shown(self, text: str, *, longest: int) -> str:
-        """Return a server's text as it may be recorded: redacted, and bounded in length."""
-        if not text:
-            return ""
-        return as_text(redact(self.secrets(), text[: 2 * longest]), longest=longest)
 
     def secrets(self) -> set[str]:
         """Return all secrets of the request: of the target, named ones, and the proof."""

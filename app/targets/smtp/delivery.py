@@ -10,14 +10,14 @@ from typing import cast
 import aiosmtplib as client
 
 from app.core.runs.outcome import Outcome, Report
-from app.core.secrets.masking import redact, secrets_of
+from app.core.secrets.masking import secrets_of
 from app.descriptors import OutOfDescriptors, is_shortage
 from app.errors import AppError
 from app.targets.base import MAX_ERROR_LENGTH, Context, Options, as_text, timed_out
 from app.targets.net.guard import AddressBlocked
 from app.targets.smtp.answers import Answers
 from app.targets.smtp.executor import SmtpTarget
-from app.targets.smtp.message import message_of
+from app.targets.smtp.message import mail_of
 from app.targets.smtp.rules import MAX_RECIPIENTS, mailbox, server_of
 from app.targets.turns import LARGE
 
@@ -74,18 +74,22 @@ class Delivery:
             async with asyncio.timeout(self.context.timeout_seconds):
                 code, said = await self.deliver()
         except NotSent as failure:
-            return self.failed(failure)
+            return await self.failed(failure)
         except client.SMTPException as error:
-            return self.failed(failure_of(error, self.stage))
+            return await self.failed(failure_of(error, self.stage))
         except TimeoutError:
             return timed_out(self.context, self.stage.value)
         except ssl.SSLError as error:
-            return self.failed(NotSent("tls", f"no TLS with the mail server: {error.strerror}"))
+            return await self.failed(
+                NotSent("tls", f"no TLS with the mail server: {error.strerror}")
+            )
         except OSError as error:
             if is_shortage(error):
                 raise OutOfDescriptors("no file descriptor is left for a connection") from error
-            return self.failed(NotSent("closed", f"the connection was lost: {error.strerror}"))
-        response = self.shown(said, longest=MAX_RESPONSE_LENGTH)
+            return await self.failed(
+                NotSent("closed", f"the connection was lost: {error.strerror}")
+            )
+        response = await self.shown(said, longest=MAX_RESPONSE_LENGTH)
         return Report(outcome=Outcome.SUCCEEDED, status_code=code, response=response)
 
     async def deliver(self) -> tuple[int, str]:
@@ -99,9 +103,9 @@ class Delivery:
             ContextsCrowded, OutOfDescriptors: the process is short of something; nothing was sent.
         """
         target = self.target
-        if is_large(target):
-            await self.options.turns.take()
-        message = message_of(target, self.context).as_bytes()
+        if (size := size_of(target)) >= LARGE:
+            await self.options.turns.take(size)
+        message = mail_of(target, self.context)
         context = None
         if target.is_encrypted:
             context = await self.options.contexts.context(target.tls())
@@ -215,22 +219,22 @@ class Delivery:
             retryable=not final,
         )
 
-    def failed(self, failure: NotSent) -> Report:
+    async def failed(self, failure: NotSent) -> Report:
         """Return the report of a mail that was not accepted."""
         return Report(
             outcome=Outcome.FAILED,
             reason=failure.reason,
-            error=self.shown(str(failure), longest=MAX_ERROR_LENGTH),
+            error=await self.shown(str(failure), longest=MAX_ERROR_LENGTH),
             status_code=failure.code if failure.code in CODES else None,
             retryable=failure.retryable,
         )
 
-    def shown(self, text: str, *, longest: int) -> str:
+    async def shown(self, text: str, *, longest: int) -> str:
         """Return a server's text as it may be recorded: redacted, and bounded in length."""
         legible = text[: 2 * longest].encode(errors="replace").decode()
-        return as_text(
-            redact(secrets_of(self.target) | self.context.secrets, legible), longest=longest
-        )
+        self.context.answered()
+        secrets = secrets_of(self.target) | self.context.secrets
+        return as_text(await self.options.turns.redact(secrets, legible), longest=longest)
 
 
 async def connected_to(address: str, port: int) -> socket.socket:
@@ -249,10 +253,11 @@ async def connected_to(address: str, port: int) -> socket.socket:
     return made
 
 
-def is_large(target: SmtpTarget) -> bool:
-    """Return whether to write a mail takes milliseconds."""
+def size_of(target: SmtpTarget) -> int:
+    """Return how many characters take as long to write as a mail; a recipient counts as many."""
     texts = (target.text or "", target.html or "", *target.headers.values())
-    return sum(map(len, texts)) >= LARGE or len(target.to) + len(target.cc) >= MAX_RECIPIENTS // 2
+    named = len(target.to) + len(target.cc)
+    return sum(map(len, texts)) + named * 2 * LARGE // MAX_RECIPIENTS
 
 
 def failure_of(error: client.SMTPException, stage: Stage) -> NotSent:

@@ -1,7 +1,8 @@
 """Writes a mail as it is sent (RFC 5322), in time that grows with its length alone.
 
-The headers are folded and encoded (RFC 2047) here: what the standard library does for them takes
-ten times as long as the rest of a delivery, on the event loop, and a stranger chooses the texts.
+The headers are folded and encoded (RFC 2047) here, and long texts put into base64: what the
+standard library does for these takes ten times as long as the rest of a delivery, on the event
+loop, and a stranger chooses the texts.
 """
 
 import re
@@ -13,7 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from urllib.parse import quote
-from uuid import uuid5
+from uuid import uuid4, uuid5
 
 from app.targets.base import Context
 from app.targets.smtp.executor import SmtpTarget
@@ -38,8 +39,8 @@ ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`
 """A name that needs no quotes (RFC 5322, 3.2.3)."""
 
 
-def message_of(target: SmtpTarget, context: Context) -> EmailMessage:
-    """Return the mail with all its headers.
+def mail_of(target: SmtpTarget, context: Context) -> bytes:
+    """Return the mail as it is sent, with all its headers.
 
     Its `Message-ID` is the same for all attempts of a run: servers and readers recognise
     repetitions.
@@ -57,20 +58,41 @@ def message_of(target: SmtpTarget, context: Context) -> EmailMessage:
     message.set_raw("Message-ID", f"<{uuid5(context.job_id, context.run).hex}@{sender.domain}>")
     message.set_raw("Auto-Submitted", "auto-generated")  # RFC 3834: no automatic answers
     for name, value in {**target.headers, **context.headers()}.items():
-        legible = value if LINE.fullmatch(value) else quote(value)
-        message.set_raw(name, folded(name, legible))
+        line = value if LINE.fullmatch(value) else quote(value)
+        message.set_raw(name, folded(name, line))
+    long: dict[bytes, str] = {}
+    """Texts in base64, by what stands for them until the rest is written."""
     if target.text is not None:
-        message.set_content(target.text, cte=encoding(target.text))
-    if target.html is not None and target.text is not None:
-        message.add_alternative(target.html, subtype="html", cte=encoding(target.html))
-    elif target.html is not None:
-        message.set_content(target.html, subtype="html", cte=encoding(target.html))
-    return message
+        text, encoding = legible(target.text, long)
+        message.set_content(text, cte=encoding)
+    if target.html is not None:
+        html, encoding = legible(target.html, long)
+        add = message.set_content if target.text is None else message.add_alternative
+        add(html, subtype="html", cte=encoding)
+    mail = message.as_bytes()
+    for stand_in, long_text in long.items():
+        mail = mail.replace(stand_in, in_base64(long_text), 1)
+    return mail
 
 
-def encoding(text: str) -> str | None:
-    """Return how to encode a text for transport; None lets the library choose, which takes long."""
-    return None if len(text) <= SHORT else "base64"
+def legible(text: str, long: dict[bytes, str]) -> tuple[str, str | None]:
+    """Return a text and how to encode it, None: as the library likes; of a long one a stand-in.
+
+    The text is then put into `long`, by what becomes of its stand-in, which nobody can guess.
+    """
+    if len(text) <= SHORT:
+        return text, None
+    stand_in = uuid4().hex
+    long[b64encode(f"{stand_in}\r\n".encode())] = text
+    return stand_in, "base64"
+
+
+def in_base64(text: str) -> bytes:
+    """Return a text in lines of base64, with its line breaks as mails have them."""
+    written = b64encode(b"\r\n".join(text.encode().splitlines()) + b"\r\n")
+    return b"\r\n".join(
+        written[begins : begins + MAX_LINE] for begins in range(0, len(written), MAX_LINE)
+    )
 
 
 def listed(addresses: Iterable[Address]) -> str:
