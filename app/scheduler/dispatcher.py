@@ -133,8 +133,7 @@ class Dispatcher:
     def room(self) -> int:
         """Return how many jobs to claim now; after 0, `offer_room` is called once there is room."""
         self.slots.update_pace()
-        demand = self.demand()
-        self.was_full = demand <= 0
+        self.was_full = (demand := self.demand()) <= 0
         return max(demand, 0)
 
     def room_at_once(self) -> int:
@@ -343,8 +342,9 @@ class Dispatcher:
 
     def defer(self, held: HeldClaim, seconds: float) -> None:
         """Release a claim that would have to wait for long, to be claimed again in `seconds`."""
-        until = self.clock.now() + timedelta(seconds=seconds)
-        self.release(held, deferred(held.claim, until=until))
+        self.release(
+            held, deferred(held.claim, until=self.clock.now() + timedelta(seconds=seconds))
+        )
 
     def release(self, held: HeldClaim, settlement: Settlement | None = None) -> None:
         """Settle a claim that will not start here.
@@ -368,8 +368,7 @@ class Dispatcher:
 
     def release_all(self) -> None:
         """Release every claim that has not started."""
-        asleep = [held for _, _, held in self.sleeping]
-        for held in (*asleep, *self.due.take_all()):
+        for held in (*(one for _, _, one in self.sleeping), *self.due.take_all()):
             self.release(held)
         self.sleeping.clear()
 
