@@ -70,7 +70,7 @@ PICTURES = {
     "executions": Picture(address="/executions", width=1100, height=760),
     "executions-phone": Picture(address="/executions", width=PHONE, height=844),
     "execution": Picture(address="/executions/{failed}", width=1100),
-    "upcoming": Picture(address="/upcoming?from={three}", width=1100),
+    "upcoming": Picture(address="/upcoming?from={three}", width=1100, height=900),
     "flows": Picture(address="/flows"),
     "calendars": Picture(address="/calendars"),
     "alerts": Picture(address="/alerts", color_scheme="dark"),
@@ -111,7 +111,7 @@ async def take(
         await page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
         await page.screenshot(path=to, full_page=one.height is None)
     if program := shutil.which("pngquant"):
-        few = ("--force", "--ext", ".png", "--speed", "1", "--quality", "60-95", "32")
+        few = ("--force", "--ext", ".png", "--speed", "1", "--quality", "70-98", "128")
         quantizing = await asyncio.create_subprocess_exec(program, *few, str(to))
         await quantizing.wait()
 
