@@ -32,8 +32,8 @@ from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
 """The most executions that one call of `dispatch` starts, or with `short_turns` one turn of the
-event loop. The rest start in later turns: the first of many should be on its way before the last
-one has begun."""
+event loop; twice as many while raised claims wait. The rest start in later turns: the first of many
+should be on its way before the last one has begun."""
 SURPLUS_SECONDS = 0.2
 """If no look has asked for room for this long, due claims beyond the reserve are released; see
 `Slots` for the reserve."""
@@ -203,7 +203,7 @@ class Dispatcher:
             self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
         if not self.short_turns:
             self.started = 0
-        while self.started < self.most_in_a_turn:
+        while self.started < STARTED_IN_A_TURN * (2 if self.due.raised else 1):
             held = self.start_next()
             if held is None:
                 self.set_timer()
@@ -213,11 +213,6 @@ class Dispatcher:
                 self.turn_soon()
             self.tasks.create_task(self.execute(held), name="execute")
         self.turn_soon()
-
-    @property
-    def most_in_a_turn(self) -> int:
-        """How many executions a turn may start: more if raised claims wait."""
-        return STARTED_IN_A_TURN * (2 if self.due.raised else 1)
 
     def start_next(self) -> HeldClaim | None:
         """Give a slot to the next due claim that may have one; return that claim, or None."""
@@ -342,9 +337,8 @@ class Dispatcher:
 
     def defer(self, held: HeldClaim, seconds: float) -> None:
         """Release a claim that would have to wait for long, to be claimed again in `seconds`."""
-        self.release(
-            held, deferred(held.claim, until=self.clock.now() + timedelta(seconds=seconds))
-        )
+        until = self.clock.now() + timedelta(seconds=seconds)
+        self.release(held, deferred(held.claim, until=until))
 
     def release(self, held: HeldClaim, settlement: Settlement | None = None) -> None:
         """Settle a claim that will not start here.
