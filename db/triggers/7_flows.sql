@@ -347,8 +347,8 @@ begin
                 when taken[place] = many[place] then moment  -- what limits it now is known at the next time
                 else moment + interval '0.1 second' end;  -- locked by others, of another kind, or aside
             at_limit := at_limit and taken[place] = many[place] and coalesce(one.at <= moment + ahead, false);
-        elsif shares[place] = 0 then
-            next_at[place] := coalesce(next_at[place], moment);  -- there was no room for it
+        elsif shares[place] = 0 and permits[place] is distinct from 0 then
+            next_at[place] := moment;  -- there was no room for it
         end if;
         -- At the limit, and some are due: what waits is not late, as far as misfire is concerned.
         if shares[place] > 0 and coalesce(at_limit, false) <> (waits[place] is not null) then

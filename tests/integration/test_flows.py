@@ -267,6 +267,20 @@ async def test_a_flow_on_pause_is_not_claimed(
     assert stands == {"api": None}
 
 
+async def test_a_flow_on_pause_is_not_looked_at_again_because_there_was_no_room_for_it(
+    connection: asyncpg.Connection, session: Session
+) -> None:
+    await limit(connection, "paused", paused_at=datetime.fromisoformat("2026-01-01T00:00:00Z"))
+    for key in ("api", "other", "paused"):
+        await insert(connection, key, many=3)
+        await claim(session, key, limit=1)  # its state is there from then on
+
+    look, stands = await claim(session, "api", "other", "paused", limit=1)
+
+    assert [one.flow_key for one in look.claims] == ["api"]
+    assert stands == {"api": 0.0, "other": 0.0, "paused": None}
+
+
 async def test_a_pause_of_a_pattern_ends_by_itself_and_the_instances_know_when(
     connection: asyncpg.Connection, instance: StartInstance, sink: Sink
 ) -> None:
