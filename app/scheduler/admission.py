@@ -141,6 +141,13 @@ class Slots:
         """Return how many more claims could start at once; 0 or a negative number for none."""
         return min(self.free - due, self.room_to_settle(settling))
 
+    def demand_of_raised(self, *, waiting: int, settling: int) -> int:
+        """Return how many more claims to hold for the next slots; 0 or a negative number for none.
+
+        `waiting`: how many claims go before these.
+        """
+        return min(self.size - waiting, self.room_to_settle(settling))
+
 
 class DueClaims:
     """The due claims that wait for a slot: the hosts take turns, see `HostQueue`.

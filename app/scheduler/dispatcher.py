@@ -144,10 +144,15 @@ class Dispatcher:
     def room_for_raised(self) -> int:
         """Return how many jobs to claim although `room` is 0, as some of a raised priority are due.
 
-        As many as there are slots, less the raised claims that wait: others wait behind these.
+        As many as there are slots, less the raised claims that wait, for whatever they do.
         """
-        room = self.slots.size - len(self.due.raised)
-        return max(min(room, self.slots.room_to_settle(self.settling)), 0)
+        waiting = sum(1 for one in self if one.claim.priority and not one.started)
+        return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
+
+    def room_by_rank(self) -> int:
+        """Return how many jobs to claim although `room` is 0, where usual ones go before raised."""
+        waiting = len(self.sleeping) + len(self.due) + self.decodings.count - self.slots.reserve
+        return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
 
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""
@@ -204,8 +209,7 @@ class Dispatcher:
         if not self.short_turns:
             self.started = 0
         while self.started < STARTED_IN_A_TURN * (2 if self.due.raised else 1):
-            held = self.start_next()
-            if held is None:
+            if (held := self.start_next()) is None:
                 self.set_timer()
                 return
             self.started += 1

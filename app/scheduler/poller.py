@@ -124,12 +124,14 @@ class Poller:
             return await self.look_at_raised(session)  # a freed slot wakes it for the others
         left = 0
         if self.behind:
-            left = await self.claim_raised(session, limit)
-            if self.raised.is_expected and left == 0:
+            claimed, left = await self.claim_raised(session, limit)
+            limit -= claimed
+            if self.raised.is_expected and left == 0 and limit > 0:
                 await asyncio.sleep(0)  # what came with that answer is heard by then
-                left = await self.claim_raised(session, limit)
+                claimed, left = await self.claim_raised(session, limit)
+                limit -= claimed
             limit = self.raised.short(limit)
-        if self.flows.are_due and not self.is_paused:
+        if limit > 0 and self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(
                 session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.behind
             )
@@ -141,25 +143,27 @@ class Poller:
         """Claim due jobs of a raised priority although there is no room for others.
 
         Return for how many seconds to sleep. What has waited for longer than a priority is worth is
-        claimed before them.
+        claimed before them, as far as that is worth holding.
         """
         room = 0 if self.is_paused else self.dispatcher.room_for_raised()
         if room == 0:
             return self.polling.limit_sleep(self.longest_sleep_seconds)
-        if left := await self.claim_raised(session, room):
-            return await self.look_at_jobs(
-                session, min(left, room), 0.0, by_priority=True, has_room=False
-            )
-        return self.polling.limit_sleep(min(self.raised.next_seconds(), self.longest_sleep_seconds))
+        claimed, left = await self.claim_raised(session, room)
+        if (limit := min(left, room - claimed, self.dispatcher.room_by_rank())) > 0:
+            return await self.look_at_jobs(session, limit, 0.0, by_priority=True, has_room=False)
+        seconds = self.raised.next_seconds()
+        if left and not claimed:  # others go before these, for which there is no room
+            seconds = self.raised.again_seconds()
+        return self.polling.limit_sleep(min(seconds, self.longest_sleep_seconds))
 
-    async def claim_raised(self, session: Session, room: int) -> int:
+    async def claim_raised(self, session: Session, room: int) -> tuple[int, int]:
         """Claim due jobs of a raised priority that go before all others, if there may be any.
 
-        Return how many are left for a look by priority: more than `FEW` are due, others have waited
-        for longer than their priority is worth, or one of them cannot be claimed so.
+        Return how many, and how many are left for a look by priority: more than `FEW` are due,
+        others have waited for longer than their priority is worth, or one cannot be claimed so.
         """
         if self.is_paused or self.raised.next_seconds() > 0:
-            return 0
+            return 0, 0
         asked_at = self.monotonic()
         self.raised.begin()
         limit = min(room, FEW)
@@ -179,7 +183,7 @@ class Poller:
             if not may_be_about_a_row(error):
                 raise
             await self.recovery.free_found(session, error)
-            return limit
+            return 0, limit
         look, answered_at = found.look, self.monotonic()
         self.raised.found(found, at=asked_at)
         self.dispatcher.short_turns = self.raised.is_expected
@@ -198,8 +202,9 @@ class Poller:
                     woken_seconds=self.wakeup.woken_seconds(),
                 )
             )
-        left = found.due - len(look.claims)
-        return limit if found.due >= limit == FEW else min(max(left, 0), limit)
+        claimed = len(look.claims)
+        left = limit if found.due >= limit == FEW else min(max(found.due - claimed, 0), limit)
+        return claimed, left
 
     async def look_at_jobs(
         self,

@@ -39,6 +39,8 @@ class RaisedJobs:
         """How many notifications there had been when the database was last asked."""
         self.ask_at = 0.0
         """When to ask again, monotonic seconds, if no notification comes before."""
+        self.again_at = 0.0
+        """The same where those that are due cannot be claimed."""
         self.expected_until = float("-inf")
         """Until when another raised job is expected for those that were due, monotonic seconds."""
         self.next_at = float("inf")
@@ -64,6 +66,10 @@ class RaisedJobs:
             return 0.0
         return max(self.ask_at - self.monotonic(), 0.0)
 
+    def again_seconds(self) -> float:
+        """Return for how many seconds to wait where those that are due could not be claimed."""
+        return max(self.again_at - self.monotonic(), 0.0)
+
     def begin(self) -> None:
         """Note that a look begins: notifications from now on ask for another one.
 
@@ -71,7 +77,7 @@ class RaisedJobs:
         come upon the row for which this one may fail.
         """
         self.notifications = self.wakeup.notifications
-        self.ask_at = self.monotonic() + ASKED_AGAIN_SECONDS
+        self.ask_at = self.again_at = self.monotonic() + ASKED_AGAIN_SECONDS
 
     def found(self, raised: RaisedLook, *, at: float) -> None:
         """Learn from a look that began at `at`, monotonic seconds."""
@@ -80,7 +86,8 @@ class RaisedJobs:
         seconds = raised.next_seconds
         self.next_at = at + (float("inf") if seconds is None else seconds)
         wait = min(ASKED_AGAIN_SECONDS if seconds is None else seconds, ASKED_AGAIN_SECONDS)
-        self.ask_at = at if raised.due else at + self.limit_sleep(wait)
+        self.again_at = at + self.limit_sleep(wait)
+        self.ask_at = at if raised.due else self.again_at
 
     def expect(self, now: float, many: int) -> None:
         """Expect another raised job for a time, as so many are due."""

@@ -263,6 +263,39 @@ async def test_there_is_room_for_raised_jobs_however_many_usual_claims_wait(
     assert (dispatcher.room(), usual, dispatcher.room_for_raised()) == (0, 10, 6)
 
 
+@pytest.mark.parametrize("host", ["greedy", "silent", "h/" + "x" * LARGE])
+async def test_as_many_raised_claims_wait_as_there_are_slots_whatever_they_wait_for(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, naming: Naming, host: str
+) -> None:
+    naming.unknown["silent"] = asyncio.Event()
+    for first in (100, 200, 300):
+        raised = due_claims(clock, dispatcher.room_for_raised(), first=first, host=host, priority=1)
+        executing.unloaded |= {held.claim.job_id: asyncio.Event() for held in raised}
+        dispatcher.take(raised)
+        await turns()
+    found = dispatcher.waiting, dispatcher.room_for_raised()
+    naming.unknown["silent"].set()
+    for event in executing.unloaded.values():
+        event.set()
+
+    assert found == (10, 0)
+
+
+async def test_without_room_usual_jobs_are_claimed_by_rank_up_to_the_slots_and_the_reserve(
+    dispatcher: Dispatcher, clock: DatabaseClock
+) -> None:
+    dispatcher.take(due_claims(clock, 10))
+    await turns()
+    dispatcher.slots.reserve = 5
+    rooms = []
+    for first in (101, 201, 301):
+        rooms.append(dispatcher.room_by_rank())
+        dispatcher.take(due_claims(clock, 10, first=first))
+        await turns()
+
+    assert rooms == [15, 5, 0]
+
+
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
     dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:
