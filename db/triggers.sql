@@ -6176,7 +6176,7 @@ comment on column tocsin.idempotency_keys.id is 'Digest of the client and its ke
 comment on column tocsin.idempotency_keys.request is 'Digest of what was asked.';
 comment on column tocsin.idempotency_keys.owner is 'Whose limits it counts in: the prefix of an API key, or loopback; after "forms of " those of the dashboard''s forms.';
 comment on column tocsin.idempotency_keys.at is 'When the request came.';
-comment on column tocsin.idempotency_keys.status is 'Status of the answer; 0: it is yet to be written.';
+comment on column tocsin.idempotency_keys.status is 'Status of the answer; 0: it is yet to be written; -1: there is none, and any request may have the key.';
 comment on column tocsin.idempotency_keys.headers is 'Headers of the answer.';
 comment on column tocsin.idempotency_keys.answer is 'Body of the answer, compressed, and encrypted where it has a secret.';
 comment on column tocsin.idempotency_keys.bytes is 'Length of what is stored.';

@@ -53,7 +53,7 @@ async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | 
             raise RequestUnderWay(UNDER_WAY) from None
         if begun:
             break
-        if found := await db.fetch("idempotency.read", id=id):  # else it was deleted just now
+        if found := await db.fetch("idempotency.read", id=id):  # else it is over since just now
             [kept] = found
             if kept["status"] == 0 and kept["request"] == request:
                 raise RequestUnderWay(UNDER_WAY)
@@ -76,7 +76,7 @@ async def keep(
 
 
 async def forget(db: Runner, id: bytes) -> None:
-    """Have a request that was entered be over without an answer."""
+    """Have a request that was entered be over without an answer: any other may have its key."""
     await db.fetch("idempotency.forget", id=id)
 
 

@@ -7,7 +7,7 @@ select current_setting('lock_timeout') as before, set_config('lock_timeout', :se
 -- name: begin
 -- Returns a row if the request is the first with its key; waits for the end of one under way. By a clock that was set
 -- forward since the last pass of housekeeping, which is about every hour, nothing is over. One that was entered before
--- it was answered counts as first again after :gone_seconds: its process is gone.
+-- it was answered counts as first again after :gone_seconds: its process is gone. One that was forgotten does at once.
 insert into tocsin.idempotency_keys as k (id, request, owner)
 values (:id::bytea, :request::bytea, :owner::text)
 on conflict (id) do update
@@ -17,10 +17,12 @@ where k.at <= clock_timestamp() - interval '24 hours'
   and k.at <= coalesce((select c.shown from tocsin.trusted_clock c), 'infinity') - interval '22 hours'
   or k.status = 0 and k.request = excluded.request
   and k.at <= clock_timestamp() - :gone_seconds::float8 * interval '1 second'
+  or k.status = -1
 returning 1 as begun;
 
 -- name: read
-select request, status, headers::text as headers, answer from tocsin.idempotency_keys where id = :id::bytea;
+select request, status, headers::text as headers, answer from tocsin.idempotency_keys
+where id = :id::bytea and status >= 0;
 
 -- name: keep
 update tocsin.idempotency_keys
@@ -28,8 +30,10 @@ set status = :status::integer, headers = :headers::text::jsonb, answer = :answer
 where id = :id::bytea and status = 0;
 
 -- name: forget
--- Has a request that was entered, and then refused, be over.
-update tocsin.idempotency_keys set at = clock_timestamp() - interval '24 hours' where id = :id::bytea and status = 0;
+-- Has a request that was entered, and then refused, be over: any may have its key. It is as old as those that are
+-- deleted, and counts in no limit.
+update tocsin.idempotency_keys set status = -1, at = clock_timestamp() - interval '24 hours'
+where id = :id::bytea and status = 0;
 
 -- name: kept
 select count(*) as answers, coalesce(sum(bytes), 0)::bigint as bytes

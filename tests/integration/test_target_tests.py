@@ -180,8 +180,10 @@ async def test_a_test_that_is_sent_again_is_sent_once_and_holds_no_transaction(
 
 
 async def test_a_test_that_was_refused_may_be_sent_again_with_its_key(
-    api_url: str, sink: Sink
+    api_url: str, connection: asyncpg.Connection, sink: Sink
 ) -> None:
+    behind = "now() - interval '3 days'"  # as where no instance keeps house
+    await connection.execute(f"insert into tocsin.trusted_clock values (true, {behind}, {behind})")
     key = {"Idempotency-Key": "one"}
     asked = {"kind": "http", "target": {"url": sink.url()}}
     async with serving(api_url, Recorder(), allowed_targets=HERE) as api:
