@@ -11,6 +11,7 @@ from app.core.net.requesting import NoteRequest
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import Masked, Unshown
+from app.core.secrets.places import Path
 from app.errors import FieldError
 from app.targets.net.guard import Guard
 from app.targets.net.tls import Tls
@@ -60,6 +61,14 @@ class Where(Struct, frozen=True):
         all hosts are looked up ahead. A named secret bound to hosts must be bound to all of these.
         """
         return ()
+
+    def addresses_for(self, secret: Path) -> Iterable[Iterable[object]]:  # noqa: ARG002 - for others
+        """Return those of the URLs that the secret at this place of a target is meant for, by use.
+
+        The first are of the servers that it is sent to. Others may be of those that get what it is
+        exchanged for. An edit that keeps the secret may add no server to either.
+        """
+        return (self.addresses(),)
 
 
 class AtUrl(Where, frozen=True):

@@ -19,7 +19,7 @@ from app.core.facts import Ignored
 from app.core.field_errors import MAX_ERRORS, Location, type_errors
 from app.core.jobs.exact_json import DECODER, number
 from app.core.secrets.masking import redact, secrets_in
-from app.core.secrets.places import secret_fields
+from app.core.secrets.places import Path, secret_fields
 from app.errors import FieldError, InvalidInput
 from app.targets.amqp.executor import AmqpExecutor
 from app.targets.auth import AUTH_TYPES
@@ -33,6 +33,7 @@ __all__ = [
     "IGNORED",
     "KINDS",
     "SHOWN",
+    "addresses_for",
     "addresses_of",
     "decode_target",
     "kind_error",
@@ -140,13 +141,32 @@ def addresses_of(kind: str, target: str | dict[str, Any]) -> tuple[str, ...]:
     `target`: as stored, or decoded. A target that cannot be read yields an empty URL.
     """
     try:
-        if isinstance(target, str):
-            where = WHERE[kind].decode(target)
-        else:
-            where = msgspec.convert(target, EXECUTORS[kind].where_type)
-        return tuple(map(str, where.addresses()))
+        return tuple(map(str, where_of(kind, target).addresses()))
     except Exception:  # noqa: BLE001 - whatever the kind's own code raises concerns this job alone
         return ("",)
+
+
+def addresses_for(kind: str, target: dict[str, Any], secret: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the URLs of the servers that a secret of a target is meant for, by use.
+
+    See `Where.addresses_for`. A target that cannot be read yields an empty URL.
+    """
+    try:
+        uses = where_of(kind, target).addresses_for(secret)
+        return tuple(tuple(map(str, urls)) for urls in uses)
+    except Exception:  # noqa: BLE001 - whatever the kind's own code raises concerns this job alone
+        return (("",),)
+
+
+def where_of(kind: str, target: str | dict[str, Any]) -> Where:
+    """Read where a target goes, as stored, or decoded.
+
+    Raises:
+        Exception: it cannot be read.
+    """
+    if isinstance(target, str):
+        return WHERE[kind].decode(target)
+    return msgspec.convert(target, EXECUTORS[kind].where_type)
 
 
 def kind_error(kind: str, among: Sequence[str] = KINDS) -> FieldError:

@@ -5,6 +5,7 @@ are then unmasked, checked, searched for references to named secrets, and encryp
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import same
 from app.core.net.url_parts import url_parts
-from app.core.secrets.bindings import Destination
+from app.core.secrets.bindings import Destination, place_of
 from app.core.secrets.masking import (
     Unshown,
     is_masked,
@@ -22,7 +23,7 @@ from app.core.secrets.masking import (
     texts,
     unmask_spots,
 )
-from app.core.secrets.places import NOTHING, Part, Spot, change_spots, spots_in
+from app.core.secrets.places import NOTHING, Part, Path, Spot, change_spots, spots_in
 from app.core.secrets.references import (
     BEGINNING,
     MAX_REFERENCES,
@@ -32,7 +33,7 @@ from app.core.secrets.references import (
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
-from app.targets.registry import addresses_of, decode_target, target_type
+from app.targets.registry import addresses_for, addresses_of, decode_target, target_type
 from app.templates.fields import templates_in
 from app.vault.keys import PREFIX, SecretKeys, encrypt_spots, is_token
 from app.vault.named import binding_error, places_of
@@ -103,28 +104,42 @@ def check_kept(
     """Refuse a target that would send secrets of the job elsewhere which nobody has written out.
 
     Whoever may edit a job, or send a test of it, need not know its secrets, and could have them
-    sent to a server of their own. `target` and `kept` are in clear.
+    sent to a server of their own. `target` and `kept` are in clear. Each secret is judged by where
+    it is meant for, see `Where.addresses_for`.
 
     Raises:
         InvalidInput: naming every such secret.
     """
-    if addresses_of(kind, target) == addresses_of(kind, kept):
+    if "" not in (urls := addresses_of(kind, target)) and urls == addresses_of(kind, kept):
         return
-    elsewhere = places_of(kind, target) - (places := places_of(kind, kept))
-    if not elsewhere:
-        return
-    given_for = ", ".join(sorted(map(str, places))) or "no server"
-    message = (
-        f"write the secret out again to send it to {min(map(str, elsewhere))}: it was given for "
-        f"{given_for}"
-    )
     errors = [
         FieldError(field=spot.field, message=message)
         for spot in spots_in(target_type(kind), written(), stored=kept)
-        if is_masked(spot.part, spot.value) and masked(spot.part, spot.stored) == spot.value
+        if is_masked(spot.part, spot.value)
+        and masked(spot.part, spot.stored) == spot.value
+        and (message := elsewhere_error(kind, target, kept, spot.path))
     ]
     if errors:
         raise InvalidInput(*errors)
+
+
+def elsewhere_error(
+    kind: str, target: dict[str, Any], kept: dict[str, Any], secret: Path
+) -> str | None:
+    """Say which server a secret is for in `target`, and was not for in `kept`; None if none is."""
+    uses = (addresses_for(kind, one, secret) for one in (target, kept))
+    for urls, before in zip_longest(*uses, fillvalue=()):
+        places = frozenset(map(place_of, before))
+        for url in urls:
+            place = place_of(url)
+            if place in places if place.host else url and url in before:
+                continue
+            given_for = ", ".join(sorted(str(one) for one in places if one.host)) or "no server"
+            return (
+                f"write the secret out again for {place if place.host else 'an unknown host'}: "
+                f"it was given for {given_for}"
+            )
+    return None
 
 
 def check_target(kind: str, target: dict[str, Any]) -> Referring:

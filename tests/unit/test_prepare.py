@@ -1,16 +1,19 @@
 """What a client wrote becomes a target to store in one walk over it."""
 
-from typing import Any
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from app.core.secrets import places
 from app.core.secrets.bindings import Destination
-from app.core.secrets.masking import mask
+from app.core.secrets.masking import Secret, mask
 from app.core.secrets.places import change_spots, spots_in
 from app.errors import InvalidInput
-from app.targets.registry import target_type
+from app.targets.base import Target, Where
+from app.targets.registry import EXECUTORS, target_type
 from app.vault import (
     Prepared,
     Referring,
@@ -157,8 +160,18 @@ X_KEY, SECRET = "target.headers.X-Key", "target.auth.client_secret"
         (
             "http",
             {"auth": OAUTH | {"client_secret": "***", "token_url": "https://evil.example/"}},
+            {SECRET},
+        ),
+        ("http", {"auth": OAUTH | {"token_url": "https://evil.example/"}}, set()),
+        (
+            "http",
+            {
+                "url": "https://id.example.com/x",
+                "auth": OAUTH | {"client_secret": "***", "token_url": "https://api.example.com/"},
+            },
             {X_KEY, SECRET},
         ),
+        ("http", {"url": "https://id.example.com/x", "auth": OAUTH}, {X_KEY}),
         ("http", {"url": "https://evil.example/x", "auth": OAUTH}, {X_KEY}),
         ("http", {"url": "https://evil.example/x", "auth": None, "headers": {"X-Key": "k"}}, set()),
         ("smtp", {"url": "smtp://evil.example"}, {"target.password"}),
@@ -177,6 +190,56 @@ def test_secrets_that_are_kept_are_sent_nowhere_else(
         assert {one.field for one in refusal.value.errors} == refused
     else:
         assert prepare(kind, target, KEYS, job_id=ID, kept=kept) is not None
+
+
+def test_what_is_no_part_of_a_request_for_a_token_goes_by_the_url_alone() -> None:
+    kept = {"url": "https://api.example.com/x", "headers": {"X-Key": "k"}}
+    adding = {"url": "https://api.example.com/x", "headers": {"X-Key": "***"}, "auth": OAUTH}
+
+    assert prepare("http", adding, KEYS, job_id=ID, kept=kept) is not None
+    assert prepare("http", kept, KEYS, job_id=ID, kept=kept | {"auth": OAUTH}) is not None
+
+
+class PairTarget(Target, frozen=True, kw_only=True):
+    here: str
+    there: str
+    note: Secret = ""
+
+
+class PairWhere(Where, frozen=True):
+    here: str = ""
+    there: str = ""
+
+    def addresses(self) -> Iterable[object]:
+        if self.there == "nowhere":
+            raise ValueError(self.there)
+        return (self.here, self.there)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"here": "pigeon://b:7", "there": "pigeon://a:7"}, None),
+        ({"here": "pigeon://a:7/loft"}, None),
+        ({"there": "pigeon://c:7"}, "pigeon://c:7: it was given for pigeon://a:7, pigeon://b:7"),
+        ({"there": "pigeon://c:7", "note": "new"}, None),
+        ({"there": "pigeon://[:7"}, "an unknown host"),
+        ({"there": "nowhere"}, "an unknown host"),
+    ],
+)
+def test_a_kind_that_does_not_say_for_which_servers_a_secret_is_means_all(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], message: str | None
+) -> None:
+    pair = SimpleNamespace(target_type=PairTarget, where_type=PairWhere)
+    monkeypatch.setitem(EXECUTORS, "pair", cast("Any", pair))
+    kept = {"here": "pigeon://a:7", "there": "pigeon://b:7", "note": "sesame"}
+    target = kept | {"note": "***"} | change
+
+    if message is None:
+        assert prepare("pair", target, KEYS, job_id=ID, kept=kept) is not None
+    else:
+        with pytest.raises(InvalidInput, match=message):
+            prepare("pair", target, KEYS, job_id=ID, kept=kept)
 
 
 def test_what_a_merge_patch_leaves_as_it_is_counts_as_kept() -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import UNSET, Meta, field
+from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
 from app.core.field_paths import joined
 from app.core.net.headers import header_errors, name_as_read
 from app.core.net.urls import MAX_URL_LENGTH, url_error
 from app.core.secrets.masking import NAMED_SECRETS, URL_SECRET
+from app.core.secrets.places import Path
 from app.errors import FieldError
 from app.targets.auth import AnyAuth
 from app.targets.base import AtUrl
@@ -89,6 +90,15 @@ class HttpWhere(AtUrl, frozen=True):
     auth: Any = None
 
     def addresses(self) -> Iterable[object]:
-        here = () if self.url is UNSET else (self.url,)
+        return (*super().addresses(), *self.token_servers())
+
+    def addresses_for(self, secret: Path) -> Iterable[Iterable[object]]:
+        here, tokens_from = super().addresses(), self.token_servers()
+        if secret[0] == "auth" and tokens_from:
+            return (tokens_from, here)  # the secret goes there, and the token here
+        return (here,)
+
+    def token_servers(self) -> tuple[object, ...]:
+        """Return the URL of the server that the auth gets its token from, if it gets any."""
         token_url = self.auth.get("token_url") if isinstance(self.auth, dict) else None
-        return here if token_url is None else (*here, token_url)
+        return () if token_url is None else (token_url,)
