@@ -56,7 +56,6 @@ async def look_up(db: Database, attempts: Sequence["Attempt"]) -> list["Linked"]
             traced.Attempt(
                 id=one.execution_id,
                 job_id=one.fact.job_id,
-                run_id=one.fact.run_id,
                 scheduled_for=one.fact.scheduled_for,
             )
             for one in attempts

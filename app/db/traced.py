@@ -10,12 +10,10 @@ from app.db.database import Runner
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """An execution with its job and run."""
+    """An execution with its job, and the instant that its run is for."""
 
     id: int
     job_id: UUID
-    run_id: UUID | None
-    """The row of a run beside the plan; None for a run of the plan."""
     scheduled_for: datetime
 
 
@@ -44,7 +42,6 @@ async def read_before(db: Runner, attempts: Sequence[Attempt]) -> dict[int, Befo
         "traced.attempts_before",
         ids=[one.id for one in attempts],
         job_ids=[one.job_id for one in attempts],
-        run_ids=[one.run_id for one in attempts],
         runs=[one.scheduled_for for one in attempts],
     )
     return {row["id"]: Before(**row) for row in rows}

@@ -6,16 +6,15 @@ select id, metadata ->> 'traceparent' as traceparent from tocsin.jobs
 where id = any(:ids::uuid[]) and metadata ? 'traceparent';
 
 -- name: attempts_before, reads
--- Of executions the ones before of the same run: the latest of them, and when the first started. Only so many rows of
--- a job are read, as a run has few attempts.
+-- Of executions the ones before of the same run: the latest of them, and when the first started. Runs of a job that are
+-- for one instant count as one, as executions do not say which row a run is. Only so many rows of a job are read, as a
+-- run has few attempts.
 select asked.id, max(before.id) as before, min(before.started_at) as began_at
-from unnest(:ids::bigint[], :job_ids::uuid[], :run_ids::uuid[], :runs::timestamptz[])
-    as asked (id, job_id, run_id, run)
+from unnest(:ids::bigint[], :job_ids::uuid[], :runs::timestamptz[]) as asked (id, job_id, run)
 cross join lateral (
-    select id, scheduled_for, run_id, started_at from tocsin.executions e
+    select id, scheduled_for, started_at from tocsin.executions e
     where e.job_id = asked.job_id and e.id < asked.id
     order by e.id desc limit 100
 ) as before
 where before.scheduled_for = asked.run and before.started_at is not null
-  and before.run_id is not distinct from asked.run_id
 group by asked.id;
