@@ -194,11 +194,18 @@ def decrypt_target(
     type_: type[Struct], target: dict[str, Any], keys: SecretKeys, *, job_id: UUID
 ) -> Decrypted:
     """Decrypt every secret that was encrypted for this job."""
+    return decrypt_spots(target, spots_in(type_, target), keys, job_id=job_id)
+
+
+def decrypt_spots(
+    target: dict[str, Any], spots: Iterable[Spot], keys: SecretKeys, *, job_id: UUID
+) -> Decrypted:
+    """Decrypt the secrets in these spots of a target, as `decrypt_target` does."""
 
     def change(value: object, field: str) -> object:
         return keys.decrypt(str(value), of_job(job_id, field)) if is_token(value) else value
 
-    return changed(type_, target, change)
+    return changed(target, spots, change)
 
 
 def reencrypt_target(
@@ -220,7 +227,7 @@ def reencrypt_target(
             return encrypt_value(value, keys, context)
         return reencrypt_value(str(value), keys, context, unbound=unbound)
 
-    return changed(type_, target, change)
+    return changed(target, spots_in(type_, target), change)
 
 
 def encrypt_value(value: object, keys: SecretKeys, context: str) -> object:
@@ -243,9 +250,9 @@ def reencrypt_value(token: str, keys: SecretKeys, context: str, *, unbound: bool
 
 
 def changed(
-    type_: type[Struct], target: dict[str, Any], change: Callable[[Any, str], Any]
+    target: dict[str, Any], spots: Iterable[Spot], change: Callable[[Any, str], Any]
 ) -> Decrypted:
-    """Return a target in which each secret is what `change` makes of its value and field.
+    """Return a target in which each secret in a spot is what `change` makes of value and field.
 
     A secret for which `change` raises NotDecrypted stays, and has an error in the result.
     """
@@ -258,7 +265,7 @@ def changed(
             unopened.append(FieldError(field=spot.field, message=str(error)))
             return spot.value
 
-    return change_spots(target, spots_in(type_, target), change_one), unopened
+    return change_spots(target, spots, change_one), unopened
 
 
 def change_secret(spot: Spot, change: Callable[[Any, str], Any]) -> object:

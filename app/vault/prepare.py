@@ -188,14 +188,15 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
 
 
 def check_number(spots: Sequence[Spot]) -> None:
-    """Refuse a target with more than `MAX_REFERENCES` references and encrypted secrets.
+    """Refuse a target in clear with more than `MAX_REFERENCES` references, counted in its spots.
+
+    Where a target is written and where it is carried out the same is counted: what the one took
+    the other must not put aside.
 
     Raises:
         InvalidInput: it has.
     """
-    many = sum(
-        text.count(BEGINNING) + text.count(PREFIX) for spot in spots for text in texts(spot.value)
-    )
+    many = sum(text.count(BEGINNING) for spot in spots for text in texts(spot.value))
     if many > MAX_REFERENCES:
         message = f"may refer to secrets {MAX_REFERENCES} times at most"
         raise InvalidInput(FieldError(field="target", message=message))

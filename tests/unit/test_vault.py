@@ -12,9 +12,15 @@ import pytest
 from cryptography.fernet import Fernet
 from msgspec import Struct
 
-from app.core.secrets.masking import MASK, mask, redact
+from app.core.secrets.masking import MASK, mask, redact, secrets_of
 from app.core.secrets.places import Part
-from app.core.secrets.references import filled_url, is_reference, names_in, with_values
+from app.core.secrets.references import (
+    MAX_REFERENCES,
+    filled_url,
+    is_reference,
+    names_in,
+    with_values,
+)
 from app.db.database import Runner
 from app.errors import InvalidInput, SecretKeysMissing
 from app.scheduler.held_claim import HeldClaim
@@ -26,9 +32,11 @@ from app.targets.turns import LARGE, Turns
 from app.vault import (
     SecretKeys,
     Targets,
+    check_stored,
     check_target,
     decrypt_target,
     encrypt_target,
+    prepare,
     reencrypt_target,
 )
 from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
@@ -396,6 +404,76 @@ async def test_something_else_has_a_turn_before_each_large_target_is_decoded() -
         other.cancel()
 
     assert turns >= 30
+
+
+MANY_SECRETS = {f"password{index}": f"sesame {index}" for index in range(300)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("amqp", {"url": "amqp://u:p@h.example/", "routing_key": "x", "headers": MANY_SECRETS}),
+        (
+            "http",
+            {
+                "url": "https://h.example/",
+                "headers": {f"X-Key-{index}": "sesame" for index in range(100)},
+                "json": {},
+                "json_secrets": {f"key{index}": "sesame" for index in range(100)},
+                "auth": {"type": "basic", "username": "u", "password": "sesame"},
+            },
+        ),
+    ],
+    ids=["amqp", "http"],
+)
+async def test_a_target_that_was_accepted_is_carried_out_however_many_secrets_it_has(
+    kind: str, target: dict[str, Any]
+) -> None:
+    given = prepare(kind, target, KEYS, job_id=JOB)
+    assert given is not None
+    stored = json.dumps(given.stored)
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
+        ready = await targets.ready(JOB, kind, stored)
+
+    assert stored.count(PREFIX) > MAX_REFERENCES
+    assert secrets_of(ready.target) == secrets_of(decode_target(kind, target))
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+async def test_a_target_of_too_many_references_is_told_of_by_each_check(
+    *, is_encrypted: bool
+) -> None:
+    often = "${secret:A}" * (MAX_REFERENCES + 1)
+    target = {"url": "https://h.example/", "headers": {"X-Key": f"it is {often}"}}
+    stored = json.dumps(encrypt_target(HTTP, target, KEYS, job_id=JOB) if is_encrypted else target)
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
+        with pytest.raises(InvalidInput, match="200 times at most"):
+            await targets.ready(JOB, "http", stored)
+    with pytest.raises(InvalidInput, match="200 times at most"):
+        check_stored(JOB, "http", stored, KEYS)
+    with pytest.raises(InvalidInput, match="200 times at most"):
+        prepare("http", target, KEYS, job_id=JOB)
+
+
+async def test_something_else_has_a_turn_before_each_hundred_secrets_are_decrypted() -> None:
+    turns = Turns()
+    target = {"url": "amqp://h.example/", "routing_key": "x", "headers": MANY_SECRETS}
+    stored = json.dumps(encrypt_target(AMQP, target, KEYS, job_id=JOB))
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=turns, clock=Ticks())
+        taken: list[int] = []
+        take = turns.take
+
+        async def noted(size: int) -> None:
+            taken.append(size)
+            await take(size)
+
+        turns.take = noted  # type: ignore[method-assign]
+        await targets.ready(JOB, "amqp", stored)
+
+    assert len(taken) == 3  # to read it and for the first hundred, and for each hundred more
 
 
 @pytest.mark.parametrize("is_sound", [True, False])

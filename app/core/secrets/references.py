@@ -24,8 +24,7 @@ MAX_VALUE_LENGTH = 65_536
 """The most characters of a secret's value."""
 
 MAX_REFERENCES = 200
-"""The most references and encrypted secrets of one target: to find and decrypt thousands takes a
-tenth of a second."""
+"""The most references of one target. Each may become `MAX_VALUE_LENGTH` characters."""
 MAX_FILLED = 4 * MAX_VALUE_LENGTH
 """The most characters that the references of one target become."""
 
