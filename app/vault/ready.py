@@ -121,6 +121,7 @@ class Targets:
         values = await self.named.values(names)
         if is_large:
             await self.turns.take(len(stored))  # many may have waited for the same answer
+            values = await self.named.values(names)  # that turn may have come seconds later
         try:
             in_clear = with_values(type_, clear, values)
         except FilledTooLong as error:

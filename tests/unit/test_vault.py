@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,9 @@ from app.core.secrets.references import (
     names_in,
     with_values,
 )
+from app.db import secrets
 from app.db.database import Runner
+from app.db.secrets import StoredSecret
 from app.errors import InvalidInput, SecretKeysMissing
 from app.scheduler.held_claim import HeldClaim
 from app.targets import tls_target
@@ -40,6 +43,7 @@ from app.vault import (
     reencrypt_target,
 )
 from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
+from app.vault.named import FRESH_SECONDS
 from tests.support.certificate import certificate
 from tests.support.claims import some_claim
 from tests.support.ticks import Ticks
@@ -474,6 +478,42 @@ async def test_something_else_has_a_turn_before_each_hundred_secrets_are_decrypt
         await targets.ready(JOB, "amqp", stored)
 
     assert len(taken) == 3  # to read it and for the first hundred, and for each hundred more
+
+
+async def test_a_large_target_that_waits_for_its_turn_for_long_has_secrets_that_are_fresh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, asked = {"A": "old", "B": "other"}, asyncio.Event()
+
+    async def read_values(_db: Runner, names: Collection[str]) -> dict[str, StoredSecret]:
+        if "A" in names:
+            asked.set()
+            turns.taken = True  # others, smaller, have the turn for seconds
+        return {
+            name: StoredSecret(
+                token=KEYS.encrypt(values[name], of_secret(name)), hosts=["h.example"]
+            )
+            for name in names
+        }
+
+    monkeypatch.setattr(secrets, "read_values", read_values)
+    clock, turns = Ticks(), Turns()
+
+    def stored(name: str, size: int) -> str:
+        headers = {"X-Key": f"${{secret:{name}}}"}
+        return json.dumps({"url": "https://h.example/", "headers": headers, "body": "x" * size})
+
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=turns, clock=clock)
+        large = asyncio.create_task(targets.ready(JOB, "http", stored("A", LARGE)))
+        await asked.wait()
+        clock.now += FRESH_SECONDS + 0.1
+        values["A"] = "new"
+        await targets.ready(ANOTHER_JOB, "http", stored("B", 0))  # which forgets the old one of A
+        turns.pass_on()
+        ready = await large
+
+    assert secrets_of(ready.target) == {"new"}
 
 
 @pytest.mark.parametrize("is_sound", [True, False])
