@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
 
@@ -24,21 +23,26 @@ some ten, of which each would else wait for a piece."""
 MIN_REST_SECONDS, MAX_REST_SECONDS = 0.002, 0.05
 """After a piece of work others have the event loop for as long as that took, within these: what
 waits for Postgres is not ready in time for the turns in between."""
+OLDEST_EVERY = 4
+"""Of so many turns one is for the piece of work that has waited for the longest."""
 
 
 class Turns:
     """Lets one such piece of work after the other begin, whatever else is ready in between.
 
     The smallest of those that wait comes first: a hundred targets of 140 KB, which take seconds
-    together, hold up no answer of 2 KB.
+    together, hold up no answer of 2 KB for long. Nor do small ones without end hold up a large one:
+    see `OLDEST_EVERY`.
     """
 
     def __init__(self) -> None:
         self.taken = False
         """Whether one has the turn."""
         self.waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        """Those that wait: a heap, by size and then in the order in which they came."""
+        """Those that wait, in the order in which they came: size, number, and what to tell."""
         self.came = count()
+        self.passed = 0
+        """How often the turn was passed on."""
         self.rests_until = 0.0
         """Monotonic seconds; no piece of work begins before."""
 
@@ -71,7 +75,7 @@ class Turns:
     async def wait(self, size: int) -> None:
         """Wait until the turn is passed on to this one."""
         waiter = asyncio.get_running_loop().create_future()
-        heappush(self.waiting, (size, next(self.came), waiter))
+        self.waiting.append((size, next(self.came), waiter))
         try:
             await waiter
         except asyncio.CancelledError:
@@ -80,13 +84,15 @@ class Turns:
             raise
 
     def pass_on(self) -> None:
-        """Pass the turn on to the smallest that waits, if any does."""
-        while self.waiting:
-            _, _, waiter = heappop(self.waiting)
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self.taken = False
+        """Pass the turn on to the smallest that waits, or to the oldest, see `OLDEST_EVERY`."""
+        self.waiting = [one for one in self.waiting if not one[2].done()]  # a few hundred at most
+        if not self.waiting:
+            self.taken = False
+            return
+        self.passed += 1
+        following = min(self.waiting) if self.passed % OLDEST_EVERY else self.waiting[0]
+        self.waiting.remove(following)
+        following[2].set_result(None)
 
     async def redact(self, secrets: Collection[str], text: str) -> str:
         """Return a text with `***` for each secret, see `redact`; in turn if that takes long."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.targets.turns import LONG, MANY, Turns
+from app.targets.turns import LONG, MANY, OLDEST_EVERY, Turns
 
 ANSWERS = 90
 """Answers in an instant: as many slots of a hundred as one host may have."""
@@ -67,6 +67,28 @@ async def test_the_smallest_has_the_next_turn_and_of_equals_the_first() -> None:
     await asyncio.gather(*(work(name, size) for name, size in sizes.items()))
 
     assert had == ["a", "c", "e", "b", "d"]
+    assert not given.taken
+
+
+async def test_small_ones_without_end_leave_a_turn_to_the_oldest() -> None:
+    given, had = Turns(), list[str]()
+
+    async def work(name: str, size: int) -> None:
+        await given.take(size)
+        had.append(name)
+
+    given.taken = True
+    large = [asyncio.create_task(work("large", 140_000)) for _ in range(2)]
+    await asyncio.sleep(0)
+    small = [asyncio.create_task(work("small", 2048)) for _ in range(4 * OLDEST_EVERY)]
+    await asyncio.sleep(0)
+    given.pass_on()
+    await asyncio.gather(*large, *small)
+
+    assert [index + 1 for index, name in enumerate(had) if name == "large"] == [
+        OLDEST_EVERY,
+        2 * OLDEST_EVERY,
+    ]
     assert not given.taken
 
 
