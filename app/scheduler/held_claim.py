@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from app.core.runs.claim import Claim, Settlement
+from app.core.runs.outcome import Outcome, Report
 from app.deadline import Deadline
 from app.errors import InvalidInput
 from app.scheduler.endings import Ending
@@ -77,6 +78,8 @@ class HeldClaim:
         """Monotonic seconds: the timeout and `OVERTIME_SECONDS` after the execution began."""
         self.ending = Ending.TIMEOUT
         """Why the execution is cut off when its deadline passes."""
+        self.succeeded: Report | None = None
+        """The report of a success, of whose answer something has yet to be masked."""
         self.deadline: Deadline | None = None
         """The deadline of the execution while it lasts."""
 
@@ -123,8 +126,13 @@ class HeldClaim:
         """Add the seconds that passed before the request could be sent, as for a connection."""
         self.waited_seconds += seconds
 
-    def note_answer(self) -> None:
-        """Note that the target has answered: what is left to do is cut off by no timeout."""
+    def note_answer(self, report: Report) -> None:
+        """Note that the target has answered: what is left to do is cut off by no timeout.
+
+        `report`: as far as it is known. A success is not to be done again for what is cut off.
+        """
+        if report.outcome is Outcome.SUCCEEDED:
+            self.succeeded = report
         self.overtime_ends = float("inf")
         self.set_deadline()
 

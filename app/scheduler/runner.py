@@ -293,7 +293,7 @@ class ClaimRunner:
                 )
                 return await self.executors.execute(claim.kind, ready.target, attempt)
         except TimeoutError:
-            return held.ending.report(timeout_seconds=claim.timeout_seconds)
+            return held.succeeded or held.ending.report(timeout_seconds=claim.timeout_seconds)
         except (OutOfDescriptors, ContextsCrowded, PermitOver):
             raise
         except Exception as error:  # noqa: BLE001 - one job's bug must not reach its neighbours

@@ -95,7 +95,7 @@ def unnoted(seconds: float) -> None:
     """Ignore the seconds that were waited."""
 
 
-def untold() -> None:
+def untold(_report: Report) -> None:
     """Ignore that the target has answered."""
 
 
@@ -120,9 +120,10 @@ class Context(Unshown, frozen=True, kw_only=True):
     sending: Callable[[], None] | None = None
     """To be called just before the first byte of the request goes out, where a limit counts that;
     what it raises keeps the request from being sent, and is to be passed on."""
-    answered: Callable[[], None] = untold
-    """To be called where work on a complete answer is left that may take a while: from then on the
-    timeout is over, and cuts nothing off."""
+    answered: Callable[[Report], None] = untold
+    """To be called where work on a complete answer is left that may take a while, with the report
+    as far as it is known: from then on the timeout is over, and cuts nothing off. A success is one
+    whatever else cuts that work off."""
     secrets: frozenset[str] = frozenset()
     """The values of named secrets in the target, in whatever fields."""
     trigger: str | None = None
@@ -137,7 +138,7 @@ class Context(Unshown, frozen=True, kw_only=True):
         secrets: frozenset[str] = frozenset(),
         waited: Callable[[float], None] = unnoted,
         sending: Callable[[], None] | None = None,
-        answered: Callable[[], None] = untold,
+        answered: Callable[[Report], None] = untold,
     ) -> Self:
         """Return the context of the attempt that a claim is for."""
         return cls(

@@ -11,11 +11,13 @@ import httpx
 import pytest
 import trustme
 from msgspec import json
+from msgspec.structs import replace
 
 from app.core.facts import Settled
 from app.core.runs.outcome import Outcome, Report
 from app.targets.executors import Executors
 from app.targets.registry import decode_target
+from app.targets.turns import MANY
 from app.vault import of_secret
 from tests.support.api import LATER
 from tests.support.attempts import JOB, RUN, attempt
@@ -109,6 +111,23 @@ async def test_a_long_mail_arrives_as_it_was_written(post: Post, mail: Mail) -> 
 
     [got] = post.mails
     assert got.get_content().replace("\r\n", "\n").rstrip("\n") == text
+
+
+async def test_a_mail_that_was_sent_is_a_success_before_its_answer_is_masked(
+    post: Post, executors: Executors
+) -> None:
+    many = frozenset(f"sesame {index}" for index in range(MANY))
+    target = decode_target("smtp", WRITTEN | PLAIN | {"url": post.url})
+    told, executors.turns.taken = asyncio.Queue[Report](), True
+    context = replace(attempt(), answered=told.put_nowait, secrets=many)
+    sending = asyncio.create_task(executors.execute("smtp", target, context))
+    report = await told.get()
+    has_waited = not sending.done()
+    executors.turns.pass_on()
+
+    assert (report.outcome, report.status_code) == (Outcome.SUCCEEDED, 250)
+    assert has_waited
+    assert (await sending).response == "2.0.0 kept as 7"
 
 
 @pytest.mark.parametrize("way", ["starttls", "smtps"])

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from app.core.runs.outcome import Outcome, Report
 from app.deadline import Deadline
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import OVERTIME_SECONDS, HeldClaim
@@ -99,7 +100,7 @@ async def test_once_its_target_has_answered_only_the_end_of_its_lease_cuts_an_ex
 
     with Deadline(asyncio.get_running_loop()) as deadline:
         held.begin(deadline, now=0.0)
-        held.note_answer()
+        held.note_answer(Report(outcome=Outcome.SUCCEEDED))
         held.cut_overtime(1e6)
         at = deadline.at
         deadline.move(None)

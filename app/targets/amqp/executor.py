@@ -116,7 +116,7 @@ class AmqpExecutor:
         report = await Publication(self.pool, target, context).report()
         if not report.error:
             return report
-        context.answered()
+        context.answered(report)
         text = await self.turns.redact(secrets_of(target), report.error)
         return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))
 

@@ -124,7 +124,7 @@ class Attempt:
         report = await self.report_in_time()
         if self.unmasked is None and self.unmasked_error is None:
             return report
-        self.context.answered()
+        self.context.answered(report)
         text = await self.turns.redact(self.secrets(), self.unmasked_error or self.unmasked or "")
         if self.unmasked_error is not None:
             return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import cast
 
 import aiosmtplib as client
+from msgspec.structs import replace
 
 from app.core.runs.outcome import Outcome, Report
 from app.core.secrets.masking import secrets_of
@@ -89,8 +90,9 @@ class Delivery:
             return await self.failed(
                 NotSent("closed", f"the connection was lost: {error.strerror}")
             )
-        response = await self.shown(said, longest=MAX_RESPONSE_LENGTH)
-        return Report(outcome=Outcome.SUCCEEDED, status_code=code, response=response)
+        report = Report(outcome=Outcome.SUCCEEDED, status_code=code)
+        self.context.answered(report)  # the mail was sent, whatever cuts off what follows
+        return replace(report, response=await self.shown(said, longest=MAX_RESPONSE_LENGTH))
 
     async def deliver(self) -> tuple[int, str]:
         """Connect, prove, and hand the mail over; return the answer that accepts it.
@@ -221,18 +223,18 @@ class Delivery:
 
     async def failed(self, failure: NotSent) -> Report:
         """Return the report of a mail that was not accepted."""
-        return Report(
+        report = Report(
             outcome=Outcome.FAILED,
             reason=failure.reason,
-            error=await self.shown(str(failure), longest=MAX_ERROR_LENGTH),
             status_code=failure.code if failure.code in CODES else None,
             retryable=failure.retryable,
         )
+        self.context.answered(report)
+        return replace(report, error=await self.shown(str(failure), longest=MAX_ERROR_LENGTH))
 
     async def shown(self, text: str, *, longest: int) -> str:
         """Return a server's text as it may be recorded: redacted, and bounded in length."""
         legible = text[: 2 * longest].encode(errors="replace").decode()
-        self.context.answered()
         secrets = secrets_of(self.target) | self.context.secrets
         return as_text(await self.options.turns.redact(secrets, legible), longest=longest)
 
