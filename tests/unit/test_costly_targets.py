@@ -86,6 +86,10 @@ def test_references_become_a_limited_number_of_characters() -> None:
     [
         {"json": [[], {"a": 1.0}, "\u00e9"]},
         {"json": {"a": 1}, "json_secrets": {"key": "sesame"}},
+        {
+            "json": {"b": [1.50], "key": 1, "a": {}},
+            "json_secrets": {"k\u00e9": "x", "key": "sesame"},
+        },
         {"json": 0.1234567890123456789},
         {"body": "text"},
         {},
@@ -100,6 +104,7 @@ def test_a_packed_target_sends_the_same(given: dict[str, Any]) -> None:
     assert isinstance(packed, HttpTarget)
     assert packed.content() == target.content()
     assert secrets_of(packed) == secrets_of(target)
+    assert "sesame" not in f"{packed!r} {packed}"
     assert isinstance(packed.json, Raw | None)
 
 
