@@ -138,7 +138,7 @@ class Dispatcher:
 
     def room_at_once(self) -> int:
         """Return how many due jobs could start now: claims that sleep need no slot yet."""
-        due = len(self.due) + self.decodings.count
+        due = len(self.due) + self.decodings.counted(self.slots.size)
         return max(self.slots.demand_at_once(due=due, settling=self.settling), 0)
 
     def room_for_raised(self) -> int:
@@ -157,7 +157,7 @@ class Dispatcher:
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""
         # What lacks any other prerequisite takes no slot.
-        waiting = len(self.sleeping) + len(self.due) + self.decodings.count
+        waiting = len(self.sleeping) + len(self.due) + self.decodings.counted(self.slots.size)
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.demand(waiting=waiting, settling=self.settling, early=early)
 

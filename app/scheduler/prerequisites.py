@@ -21,6 +21,8 @@ MAX_FOR_A_NAME = 25
 MAX_LOADING = 1000
 """The most claims whose targets are rendered or decoded, or certificates loaded, at once; more due
 claims are deferred."""
+MOST_DECODING = 4
+"""For each slot so many claims may wait for their targets to be decoded."""
 
 
 class Names(Protocol):
@@ -265,14 +267,22 @@ class Renderings(Loads):
 class Decodings(Loads):
     """The prerequisite that a large target is decoded, of which each takes its turn.
 
-    A target with templates can be read once these are rendered. Claims that wait for this count as
-    if they waited for a slot: as many are held, and the rest is left to other instances.
+    A target with templates can be read once these are rendered. Some of the claims that wait for
+    this count as if they waited for a slot, see `counted`.
     """
 
     what = "decode target"
 
     def is_needed(self, held: HeldClaim) -> bool:
         return held.needs_decoding and not held.needs_rendering
+
+    def counted(self, size: int) -> int:
+        """Return how many count as if they waited for one of `size` slots.
+
+        A quarter of the slots at most, as few are ready at a time and others need the rest; unless
+        `MOST_DECODING` times as many wait as there are slots: more are left to other instances.
+        """
+        return max(min(self.count, size // 4), self.count - (MOST_DECODING - 1) * size)
 
     def note_done(self, held: HeldClaim) -> None:
         held.needs_decoding = False
@@ -281,13 +291,13 @@ class Decodings(Loads):
 class CertificateLoads(Loads):
     """The prerequisite that the certificates of a target are loaded.
 
-    A target with templates can be read once these are rendered.
+    A target with templates can be read once these are rendered, a large one once it is decoded.
     """
 
     what = "load certificates"
 
     def is_needed(self, held: HeldClaim) -> bool:
-        return held.needs_certificates and not held.needs_rendering
+        return held.needs_certificates and not (held.needs_rendering or held.needs_decoding)
 
     def note_done(self, held: HeldClaim) -> None:
         held.needs_certificates = False

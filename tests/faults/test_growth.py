@@ -47,7 +47,7 @@ async def test_numbers_that_grow_when_they_are_written_out_delay_nobody(
 
 LARGE_BYTES = 140_000
 """Of JSON, as Postgres writes it out; a target may have 262,144."""
-CROWD = 100
+CROWD = 200
 COSTLY = ("0.1234567890123456789", "[" * 60 + "]" * 60)
 """Items of arrays that take long to decode: one a float cannot keep, and levels upon levels."""
 

@@ -1,7 +1,7 @@
 """Which of the claims in dispatcher start, and when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
@@ -19,7 +19,14 @@ from app.scheduler.dispatcher import STARTED_IN_A_TURN, SURPLUS_SECONDS, Dispatc
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.preparation import PREPARED_SECONDS
-from app.scheduler.prerequisites import MAX_FOR_A_NAME, CertificateLoads
+from app.scheduler.prerequisites import (
+    MAX_FOR_A_NAME,
+    MOST_DECODING,
+    CertificateLoads,
+    Decodings,
+    NameLookups,
+    Prerequisite,
+)
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.shares import STUCK_SECONDS
@@ -636,17 +643,53 @@ async def test_claims_whose_large_targets_wait_to_be_decoded_take_no_slot(
     large = due_claims(clock, 20, first=101, host="h/" + "x" * LARGE)
     executing.unloaded = {held.claim.job_id: asyncio.Event() for held in large}
     dispatcher.take(large)
+    await turns()
+    room = dispatcher.room(), dispatcher.room_at_once()
     dispatcher.take(due_claims(clock, 10))
     await turns()
-    others, room = list(executing.started), dispatcher.room() + dispatcher.room_at_once()
+    others = list(executing.started)
     executing.end(*dispatcher)
     for event in executing.unloaded.values():
         event.set()
     await turns()
 
     assert others == [UUID(int=number) for number in range(1, 11)]
-    assert room == 0  # as if the large ones waited for a slot
+    assert room == (8, 8)  # as if some of the large ones waited for a slot
     assert {*executing.started[10:]} == {held.claim.job_id for held in large}
+
+
+async def test_more_large_targets_than_many_times_the_slots_are_left_to_other_instances(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    large = due_claims(clock, MOST_DECODING * 10, first=101, host="h/" + "x" * LARGE)
+    executing.unloaded = {held.claim.job_id: asyncio.Event() for held in large}
+    dispatcher.take(large)
+    await turns()
+    room = dispatcher.room(), dispatcher.room_at_once()
+    for event in executing.unloaded.values():
+        event.set()
+    await turns()
+    executing.end(*dispatcher)
+
+    assert room == (0, 0)
+
+
+async def test_certificates_of_a_large_target_are_loaded_once_it_is_decoded(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
+) -> None:
+    [held] = certified(due_claims(clock, 1, due_in=LONG_SECONDS, host="h/" + "x" * LARGE))
+    executing.unloaded = {held.claim.job_id: asyncio.Event()}
+    dispatcher.take([held])
+    await turns()
+
+    assert [type(one) for one in dispatcher.due.prerequisites if held in loading(one)] == [
+        Decodings
+    ]
+
+
+def loading(one: Prerequisite) -> Collection[HeldClaim]:
+    """Return the claims that are worked on."""
+    return () if isinstance(one, NameLookups) else one.loading
 
 
 async def test_certificates_are_loaded_while_their_claim_still_sleeps(
