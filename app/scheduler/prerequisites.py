@@ -18,6 +18,8 @@ MAX_WAITING = 1000
 instants. More due claims are deferred."""
 MAX_FOR_A_NAME = 25
 """The most due claims that wait for one name; more are deferred."""
+CROWDED_SECONDS = 0.02
+"""How often a name asks whether fewer names of its zone are looked up."""
 MAX_LOADING = 1000
 """The most claims whose targets are rendered or decoded, or certificates loaded, at once; more due
 claims are deferred."""
@@ -124,7 +126,14 @@ class NameLookups:
         return waiting
 
     async def look_up(self, name: str) -> None:
-        """Look up a name, then resume the claims that wait for it."""
+        """Look up a name, then resume the claims that wait for it.
+
+        Of names that were begun in the same turn of the event loop too many may be of one zone:
+        they take turns. Else their lookups would fail, and claims start whose addresses nobody
+        knows, which then have all slots between them.
+        """
+        while self.names.is_crowded(name):  # noqa: ASYNC110 - nothing tells that it is no longer
+            await asyncio.sleep(CROWDED_SECONDS)
         await self.names.look_up(name)
         claims = self.waiting.pop(name, [])
         self.count -= len(claims)
