@@ -202,14 +202,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         leave = [*aside, *(one.id for one in claimed)]
         later = await session.fetch("claims.wakeup", kinds=kinds, believed=believed, aside=leave)
         wakeup_seconds = later[0]["wakeup_seconds"] if later else None
-    if any(one.run_id for one in claimed):
-        claimed, early, wait = await runs.check(session, claimed, believed=believed)
-        if wait is not None:
-            await settle(session, early)
-            wakeup_seconds = wait if wakeup_seconds is None else min(wakeup_seconds, wait)
-    if claimed and scope == Scope.TAG:
-        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
-        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    claimed, wait = await check_claimed(session, claimed, scope=scope, believed=believed)
+    if wait is not None:
+        wakeup_seconds = wait if wakeup_seconds is None else min(wakeup_seconds, wait)
     if scope is not None and scope < Scope.JOB:
         pause_seconds = await pauses.seconds_to_end(session, believed=believed)
     return Look(
@@ -228,6 +223,25 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],
     )
+
+
+async def check_claimed(
+    session: Runner, claimed: list[Claim], *, scope: int | None, believed: datetime | None
+) -> tuple[list[Claim], float | None]:
+    """Settle those of the claims that are early, and mark those that a pause of a tag holds.
+
+    `scope`: the widest of the pauses there are. Return the claims that are left, and the seconds
+    until the first early one is due; None without any.
+    """
+    wait = None
+    if any(one.run_id for one in claimed):
+        claimed, early, wait = await runs.check(session, claimed, believed=believed)
+        if early:
+            await settle(session, early)
+    if claimed and scope == Scope.TAG:
+        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
+        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    return claimed, wait
 
 
 async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:

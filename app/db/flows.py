@@ -9,8 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
-from app.db import pauses, runs
-from app.db.claims import LOST, Look, claim, settle
+from app.db.claims import LOST, Look, check_claimed, claim
 from app.db.database import Runner
 
 JSON = msgspec.json.Encoder()
@@ -84,13 +83,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     stands = {one.key: one.next_seconds for one in STANDS.decode(found["flows"] or "[]")}
     for key in {row["flow_key"] for row in rows} & stands.keys() if found["left_ids"] else ():
         stands[key] = 0.0
-    if any(one.run_id for one in claimed):
-        claimed, early, _ = await runs.check(session, claimed, believed=believed)
-        if early:
-            await settle(session, early)
-    if claimed and found["pause_scope"] == pauses.Scope.TAG:
-        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
-        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    claimed, _ = await check_claimed(
+        session, claimed, scope=found["pause_scope"], believed=believed
+    )
     look = Look(
         claims=claimed,
         wakeup_seconds=None,

@@ -5,12 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from app.db import pauses, runs
-from app.db.claims import LOST, Look, claim, settle
+from app.db.claims import LOST, Look, check_claimed, claim
 from app.db.database import Runner
-from app.db.pauses import Scope
 
 
 class RaisedLook(Struct, frozen=True, kw_only=True):
@@ -52,14 +49,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     )
     [found] = [row for row in rows if row["begun_at"] is not None]
     claimed = [claim(row) for row in rows if row is not found]
-    wait = None
-    if any(one.run_id for one in claimed):
-        claimed, early, wait = await runs.check(session, claimed, believed=believed)
-        if early:
-            await settle(session, early)
-    if claimed and found["pause_scope"] == Scope.TAG:
-        held = set(await pauses.hold_claimed(session, [one.id for one in claimed]))
-        claimed = [replace(one, paused=True) if one.id in held else one for one in claimed]
+    claimed, wait = await check_claimed(
+        session, claimed, scope=found["pause_scope"], believed=believed
+    )
     waits = [one for one in (found["raised_seconds"], wait) if one is not None]
     return RaisedLook(
         look=Look(
