@@ -24,7 +24,8 @@ from app.targets.turns import LARGE
 
 TRANSIENT = range(400, 500)
 """Answers after which another attempt may help (RFC 5321, 4.2.1)."""
-CODES = range(200, 600)
+REFUSALS = range(400, 600)
+"""Answers that refuse what was asked for."""
 FAREWELL_SECONDS = 0.5
 """How long to wait for the answer to QUIT, once the mail is accepted."""
 MAX_RESPONSE_LENGTH = 2000
@@ -198,6 +199,7 @@ class Delivery:
 
         Raises:
             NotSent: the server refuses some of them.
+            SMTPException: the server answers in a way that is neither consent nor refusal.
         """
         refused: list[client.SMTPRecipientRefused] = []
         target = self.target
@@ -206,6 +208,8 @@ class Delivery:
             try:
                 await server.rcpt(recipient)
             except client.SMTPRecipientRefused as error:
+                if error.code not in REFUSALS:
+                    raise
                 refused.append(error)
         if not refused:
             return
@@ -226,7 +230,7 @@ class Delivery:
         report = Report(
             outcome=Outcome.FAILED,
             reason=failure.reason,
-            status_code=failure.code if failure.code in CODES else None,
+            status_code=failure.code,
             retryable=failure.retryable,
         )
         self.context.answered(report)
@@ -281,9 +285,9 @@ def failure_of(error: client.SMTPException, stage: Stage) -> NotSent:
 
 
 def answered(code: int, said: str, stage: Stage) -> NotSent:
-    """Translate an answer that refuses."""
-    if code not in CODES:
-        return NotSent("protocol", f"what answers there does not speak SMTP: {said}")
+    """Translate an answer that is not the consent that was asked for."""
+    if code not in REFUSALS:  # a consent to something else, or no code at all
+        return NotSent("protocol", f"the mail server does not keep to SMTP: {code} {said}")
     reason = {Stage.PROOF: "auth", Stage.TLS: "tls"}.get(stage, "status")
     message = f"the mail server answered {code} {said}"
     return NotSent(reason, message, code=code, retryable=code in TRANSIENT or reason == "tls")
