@@ -216,6 +216,12 @@ begin
     return text;
 end $$;
 
+-- The earliest start of an execution that nobody settled. Instances claim up to a quarter of a second ahead of the
+-- instant, and begin at it; due_at: next_run of the claim, which only an edit has moved far from it.
+create or replace function tocsin.earliest_start(claimed_at timestamptz, due_at timestamptz)
+returns timestamptz language sql stable
+    return greatest(claimed_at, case when due_at < claimed_at + interval '1 second' then due_at end);
+
 -- Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres
 -- refused a record, as for a user's trigger or a missing partition: the job of the execution goes on all the same.
 -- This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.
@@ -248,6 +254,8 @@ end $$;
 
 comment on function tocsin.long_target(job_id uuid, most integer) is
     'Returns the target of a job as text, or null if the targets that the same statement got before are too long together: more than `most` bytes. The first target is always returned. A target that is stored in few bytes is returned even then, as its text should be short; but the text may be long, so this ends at twice `most`. The function is volatile, so that the row is read as the transaction that has locked it sees it. A row that was validated when it was written is not validated again; a longer target that got past that is refused before its text takes time and memory. The sum is in a setting of the transaction: short targets cost nothing.';
+comment on function tocsin.earliest_start(claimed_at timestamptz, due_at timestamptz) is
+    'The earliest start of an execution that nobody settled. Instances claim up to a quarter of a second ahead of the instant, and begin at it; due_at: next_run of the claim, which only an edit has moved far from it.';
 comment on function tocsin.record_lost(executions json) is
     'Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres refused a record, as for a user''s trigger or a missing partition: the job of the execution goes on all the same. This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.';
 -- db/triggers/4_check.sql: refuses what a person writes, where a constraint cannot or would show the row.
@@ -769,7 +777,7 @@ begin
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
         case when cancelled then 'cancelled' else 'lost' end, case when cancelled then cause else 'lease' end,
-        old.claimed_at, moment, old.locked_by,
+        least(moment, tocsin.earliest_start(old.claimed_at, old.next_run)), moment, old.locked_by,
         case when cancelled and cause = 'overlap' then
                 format('%s asked for another run with the overlap cancel_other; was cut off on instance %s', actor, old.locked_by)
             when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)
@@ -3414,7 +3422,8 @@ begin
     if job.execution_id is not null then
         refused := tocsin.record_lost(json_build_array(json_build_object(
             'id', job.execution_id, 'job_id', job.id, 'fence', job.fence, 'kind', job.kind,
-            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt, 'started_at', job.claimed_at,
+            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt,
+            'started_at', tocsin.earliest_start(job.claimed_at, job.claimed_for),
             'instance', job.locked_by, 'lease_ended_at', job.locked_until)));
     end if;
     perform set_config('tocsin.runs', 'on', true);

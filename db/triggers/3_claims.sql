@@ -34,6 +34,12 @@ begin
     return text;
 end $$;
 
+-- The earliest start of an execution that nobody settled. Instances claim up to a quarter of a second ahead of the
+-- instant, and begin at it; due_at: next_run of the claim, which only an edit has moved far from it.
+create or replace function tocsin.earliest_start(claimed_at timestamptz, due_at timestamptz)
+returns timestamptz language sql stable
+    return greatest(claimed_at, case when due_at < claimed_at + interval '1 second' then due_at end);
+
 -- Records executions as lost whose leases ended before a look claimed their jobs again. Returns why Postgres
 -- refused a record, as for a user's trigger or a missing partition: the job of the execution goes on all the same.
 -- This is a function, as an INSERT in the look itself would cost each look, and nearly none needs it.

@@ -54,7 +54,7 @@ begin
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
         case when cancelled then 'cancelled' else 'lost' end, case when cancelled then cause else 'lease' end,
-        old.claimed_at, moment, old.locked_by,
+        least(moment, tocsin.earliest_start(old.claimed_at, old.next_run)), moment, old.locked_by,
         case when cancelled and cause = 'overlap' then
                 format('%s asked for another run with the overlap cancel_other; was cut off on instance %s', actor, old.locked_by)
             when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)

@@ -446,7 +446,8 @@ begin
     if job.execution_id is not null then
         refused := tocsin.record_lost(json_build_array(json_build_object(
             'id', job.execution_id, 'job_id', job.id, 'fence', job.fence, 'kind', job.kind,
-            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt, 'started_at', job.claimed_at,
+            'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt,
+            'started_at', tocsin.earliest_start(job.claimed_at, job.claimed_for),
             'instance', job.locked_by, 'lease_ended_at', job.locked_until)));
     end if;
     perform set_config('tocsin.runs', 'on', true);

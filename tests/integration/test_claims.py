@@ -215,6 +215,28 @@ async def test_an_expired_lease_is_taken_over_and_recorded_as_lost(
     assert "me did not settle" in lost["error"]
 
 
+@pytest.mark.parametrize("ends", ["expired", "taken away"])
+async def test_no_execution_that_was_claimed_ahead_is_said_to_have_begun_early(
+    session: Session, connection: asyncpg.Connection, ends: str
+) -> None:
+    due_at = await connection.fetchval("select now() + interval '0.2 s'")
+    job_id = await insert_job(connection, run_at=due_at)
+    [first] = (await look(session, ahead_seconds=1.0)).claims
+    assert first.claimed_at < due_at
+    if ends == "expired":
+        await connection.execute("select pg_sleep(0.2)")
+        await expire(connection, job_id)
+        await look(session, instance="other")
+    else:
+        await connection.execute("update tocsin.jobs set locked_by = null")
+
+    [lost] = await execution_rows(connection, job_id)
+
+    assert lost["outcome"] == "lost"
+    assert lost["started_at"] == (due_at if ends == "expired" else lost["finished_at"])
+    assert lost["started_at"] <= lost["finished_at"]
+
+
 async def test_settling_frees_the_lease_and_records(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
