@@ -31,9 +31,9 @@ slots; beyond that no job is claimed."""
 class Slots:
     """The slots of one instance: which hosts have them or may have one, and how many jobs to claim.
 
-    No host and no address gets all slots: see `Shares`. The owner of a domain can make any number
-    of hosts, so their addresses have a share as well, a larger one: a host that hangs
-    must leave some slots of its address to the other hosts there.
+    No host and no address gets all slots, if there are ten or more: see `Shares`. The owner of a
+    domain can make any number of hosts, so their addresses have a share as well, a larger one: a
+    host that hangs must leave some slots of its address to the other hosts there.
 
     While executions are short, a few claims beyond the free slots are worth holding: the reserve.
     While executions are long, another instance could start these claims sooner.
@@ -112,7 +112,7 @@ class Slots:
         return self.clock() - self.counted_at
 
     def update_pace(self) -> None:
-        """Set the reserve by how many executions ended since the last time, at least 10 ms ago."""
+        """Set the reserve by how many executions ended since it was set, 10 ms ago or earlier."""
         now = self.clock()
         elapsed = now - self.counted_at
         if elapsed >= RESERVE_SECONDS / 10:
@@ -134,7 +134,7 @@ class Slots:
         return min(demand, self.room_to_settle(settling))
 
     def room_to_settle(self, settling: int) -> int:
-        """Return how many more jobs may be claimed for all that Postgres has yet to settle."""
+        """Return how many more may be claimed before `MAX_SETTLING` is reached; negative beyond."""
         return MAX_SETTLING * self.size - settling
 
     def demand_at_once(self, *, due: int, settling: int) -> int:
@@ -144,7 +144,7 @@ class Slots:
     def demand_of_raised(self, *, waiting: int, settling: int) -> int:
         """Return how many more claims to hold for the next slots; 0 or a negative number for none.
 
-        `waiting`: how many claims go before these.
+        As many as there are slots, less `waiting`: the claims here that go before these.
         """
         return min(self.size - waiting, self.room_to_settle(settling))
 
@@ -234,7 +234,10 @@ class DueClaims:
         return claims
 
     def take_surplus(self, most: int) -> Iterator[HeldClaim]:
-        """Take out the claims beyond `most` of those that wait for a slot, the latest first."""
+        """Take out the claims beyond `most` of those that wait for a slot.
+
+        Parked ones first, then those in the queue, then raised ones; of each the latest first.
+        """
         queues: tuple[deque[HeldClaim] | HostQueue | list[HeldClaim], ...] = (
             *self.parked.values(),
             self.queue,
@@ -247,8 +250,8 @@ class DueClaims:
     def take_next(self) -> HeldClaim | None:
         """Take out a claim that may start now; return None without any.
 
-        Raised claims go first, unless the first in the queue has waited for longer than that is
-        worth, then parked claims. Claims of hosts that are stuck are deferred on the way.
+        Raised claims go first, unless the first in the queue has an earlier rank, then parked
+        claims, then the queue. Claims of hosts that are stuck are deferred on the way.
         """
         held = self.take_next_raised() if self.raised else None
         return held or self.take_next_parked() or self.take_next_in_queue()
@@ -313,7 +316,7 @@ class DueClaims:
         return None
 
     def prerequisites_of(self, held: HeldClaim) -> Sequence[Prerequisite]:
-        """Return what a claim may have to wait for."""
+        """Return the prerequisites that a claim may have to wait for."""
         return self.prerequisites if held.needs_loads else self.of_every_claim
 
     def lacks_prerequisite(self, held: HeldClaim) -> bool:

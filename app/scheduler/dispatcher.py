@@ -43,8 +43,8 @@ class Dispatcher:
     """Holds the claims of one instance from the look that took them until their settlement.
 
     A claim sleeps until its instant, waits for a slot (see `DueClaims`), executes and is settled.
-    Only executions have tasks, each of which may go on to the next one: claims that wait are
-    started by a timer, by a slot that gets free, or by a prerequisite that is met.
+    A claim that waits for its instant or a slot has no task: a timer, a slot that gets free, or a
+    prerequisite that is met starts it. The task of an execution may go on to the next one.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instance, put together in one place
@@ -144,13 +144,13 @@ class Dispatcher:
     def room_for_raised(self) -> int:
         """Return how many jobs to claim although `room` is 0, as some of a raised priority are due.
 
-        As many as there are slots, less the raised claims that wait, for whatever they do.
+        As many as there are slots, less the raised claims that have not started.
         """
         waiting = sum(1 for one in self if one.claim.priority and not one.started)
         return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
 
     def room_by_rank(self) -> int:
-        """Return how many jobs to claim although `room` is 0, where usual ones go before raised."""
+        """Return how many to claim although `room` is 0: slots and reserve, less waiting claims."""
         waiting = len(self.sleeping) + len(self.due) + self.decodings.count - self.slots.reserve
         return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
 
@@ -234,7 +234,7 @@ class Dispatcher:
             self.timers.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Start to count anew, and dispatch again: this is another turn of the event loop."""
+        """Count `started` from 0, and dispatch again: this is another turn of the event loop."""
         self.turning = False
         self.started = 0
         self.dispatch()
@@ -291,8 +291,8 @@ class Dispatcher:
     def follow(self, began_at: float) -> HeldClaim | None:
         """Pass a slot on that got free; return the claim to execute in the same task, if any.
 
-        `began_at`: when the execution before began. One that has waited for nothing is followed in
-        another turn of the event loop, as many of these would hold up all else.
+        `began_at`: when the execution before began, by the timers. If it took no turn of the event
+        loop, the next one starts in another turn: many in a row would hold up everything else.
         """
         if not self.due:
             return None
@@ -318,7 +318,7 @@ class Dispatcher:
         return await self.runner.carry_out(held)
 
     async def carry_out_parted(self, held: HeldClaim) -> Settlement:
-        """Carry out a claim of a job whose runs go side by side: the job is free meanwhile."""
+        """Part the run from its job, which is free for its next run then; carry the run out."""
         claim = held.claim
         plan = self.runner.parting.plan(claim)
         if plan is not None and self.claims.get(claim.id) is held:

@@ -18,14 +18,15 @@ from app.scheduler.watch import Watch
 
 LOOK_SECONDS = 0.3
 """How long a look may take where users have triggers, until it counts as failed for one of them.
-Doubled while no job is found to be to blame. Usually a look takes milliseconds."""
+Doubled each time that no job is found to be to blame, until a look is quick again. Usually a look
+takes milliseconds."""
 MAX_LOOK_SECONDS = 4.0
-"""How long a look may take in any case."""
+"""The longest time that a look may take, with triggers of users or without."""
 GROWTH = 4
-"""The factor by which the limit of a look grows after one that could claim no job."""
+"""The factor by which the number of jobs that a look claims grows after one that claimed none."""
 SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
 LOST_LOOK_SECONDS = 1.0
-"""The pause after a look that failed although no job was due."""
+"""The pause after a look that failed for no job: none was due, or a look for none fails, too."""
 
 
 class LookRecovery:
@@ -151,7 +152,7 @@ class LookRecovery:
     async def isolate(
         self, found: Sequence[Due], *, ahead_seconds: float, error: Exception
     ) -> None:
-        """Claim what can be claimed; if no job is to blame, give looks more time."""
+        """Claim what can be claimed; give looks more time if no job made this one slow."""
         bad = await self.suspects.isolate(found, ahead_seconds=ahead_seconds, error=error)
         if isinstance(error, StatementCancelled) and not bad:
             self.lengthen()

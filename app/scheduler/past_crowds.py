@@ -18,20 +18,20 @@ from app.targets.turns import LARGE
 SEARCHED = 5000
 """How many due jobs, the latest first, are searched for others: some 15 ms of Postgres's time."""
 OTHERS = 50
-"""The most jobs that are claimed at once for other hosts."""
+"""The most due claims for other hosts that wait here, after those of a search have been added."""
 LATE_SECONDS = 0.2
 """How late a claim has to start, or to be claimed, until jobs for other hosts are searched for."""
 CROWD = 0.1
-"""The part of all claims that a host has to have to count as a crowd: ten may be crowds at once."""
+"""The part of all due claims that a host has to have to be a crowd: ten may be crowds at once."""
 OF_LARGE = ""
 """Stands for the host of large targets, and of those without a host."""
 BESIDE_LARGE = 0.25
-"""How many claims a host has to have for each large target to count as a crowd, too: so few of
-these are held that a tenth of all are the claims for others."""
+"""How many claims a host has to have for each large target besides, to be a crowd: few large ones
+are held at once, so the claims that a search brought for another host are soon a tenth of all."""
 LEAST = 8
-"""The fewest claims of which a host can be a crowd."""
+"""The fewest claims that a host has to have to be a crowd."""
 MIN_SECONDS, MAX_SECONDS = 0.1, 0.5
-"""The pauses between two searches; those that find nothing become rarer."""
+"""The shortest and the longest pause between two searches: each that finds nothing doubles it."""
 
 
 class PastCrowds:
@@ -46,10 +46,11 @@ class PastCrowds:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
 
     async def keep_claiming(self) -> None:
-        """Search from a look that left due jobs on, while claims wait or looks do so again.
+        """Search after a look that left due jobs behind, until cancelled.
 
-        Of large targets a look brings so few that none has to wait for a slot. An error is told,
-        and the search is made again.
+        Searches go on while `LEAST` claims wait here, or looks leave due jobs behind again: of
+        large targets a look brings so few that none has to wait for a slot. An error is told, and
+        the search is made again.
         """
         backlogged = self.dispatcher.backlogged
         while True:
@@ -85,10 +86,10 @@ class PastCrowds:
         return len(tried.claimed)
 
     def crowds(self) -> tuple[set[str], int]:
-        """Return the hosts that have much of what is started here, if late, and room for others.
+        """Return the hosts that are crowds, and how many jobs for others there is room to claim.
 
-        Large targets, for whatever hosts, count as those of one host of their own: what is searched
-        for is not large.
+        None is a crowd while no due claim is late by more than `LATE_SECONDS`. Large targets, for
+        whatever hosts, count as those of one host, `OF_LARGE`: searches find no large targets.
         """
         hosts, waiting = Counter[str](), Counter[str]()
         late = False

@@ -27,11 +27,11 @@ from app.timers import Monotonic
 BATCH = 500
 """The most jobs that one look claims."""
 AHEAD_SECONDS = 0.25
-"""Claim so long before the instant, so that the start need not wait for Postgres. A job that is
-edited or deleted in between is given back."""
+"""Jobs are claimed up to so long before their instants, so that no start waits for Postgres. The
+claim of a job that is edited or deleted in between is released."""
 MIN_SLEEP_SECONDS = 0.02
-"""Seconds of the first sleep after a look that left a due job behind, or whose claims were all
-suppressed; see `sleep_seconds` for the next ones."""
+"""Seconds of the sleep after a look all of whose claims were suppressed, and of the first one
+after a look that passed a due job over; see `sleep_seconds` for the next ones."""
 JITTER = 0.1
 """The longest sleep is shortened by a random share of it, from 0 to this, so that instances do not
 look at the same moment."""
@@ -80,7 +80,8 @@ class Poller:
         self.is_paused = False
         """Whether everything was paused at the last look."""
         self.blocked_looks = 0
-        """How many looks in a row claimed nothing and left a due job, see `sleep_seconds`."""
+        """How many looks in a row claimed nothing and passed a due job over, see
+        `sleep_seconds`."""
         self.behind = False
         """Whether the last look left due jobs: raised ones are then claimed first."""
         self.lost_at: float | None = None
@@ -142,8 +143,8 @@ class Poller:
     async def look_at_raised(self, session: Session) -> float:
         """Claim due jobs of a raised priority although there is no room for others.
 
-        Return for how many seconds to sleep. What has waited for longer than a priority is worth is
-        claimed before them, as far as that is worth holding.
+        Return for how many seconds to sleep. Jobs without a priority whose rank is earlier are
+        claimed before these, as far as there is `Dispatcher.room_by_rank`.
         """
         room = 0 if self.is_paused else self.dispatcher.room_for_raised()
         if room == 0:
@@ -159,8 +160,8 @@ class Poller:
     async def claim_raised(self, session: Session, room: int) -> tuple[int, int]:
         """Claim due jobs of a raised priority that go before all others, if there may be any.
 
-        Return how many, and how many are left for a look by priority: more than `FEW` are due,
-        others have waited for longer than their priority is worth, or one cannot be claimed so.
+        Return how many, and how many to claim in a look by priority: `FEW` or more are due, jobs
+        without a priority have an earlier rank, or the look for these alone failed.
         """
         if self.is_paused or self.raised.next_seconds() > 0:
             return 0, 0
@@ -217,7 +218,8 @@ class Poller:
     ) -> float:
         """Claim up to `limit` due jobs without a flow; return for how many seconds to sleep.
 
-        `has_room`: whether there is room for jobs of the usual priority.
+        `LookRecovery.least` jobs are claimed if that is more, `BATCH` at most. `has_room`: whether
+        there is room for jobs of the usual priority.
         """
         limit = min(max(limit, self.recovery.least), BATCH)
         asked_at = self.monotonic()

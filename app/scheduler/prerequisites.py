@@ -1,4 +1,4 @@
-"""The prerequisites of claims: addresses of host names, targets that are rendered and decoded.
+"""The prerequisites of claims: addresses of names, rendered and decoded targets, certificates.
 
 Due claims wait for these without a slot, so that neither silent name servers nor hostile templates
 nor large targets and certificates, however many there are, take slots from other jobs.
@@ -19,12 +19,12 @@ instants. More due claims are deferred."""
 MAX_FOR_A_NAME = 25
 """The most due claims that wait for one name; more are deferred."""
 CROWDED_SECONDS = 0.02
-"""How often a name asks whether fewer names of its zone are looked up."""
+"""How long a name waits that is crowded (`Names.is_crowded`), before it is asked again whether."""
 MAX_LOADING = 1000
-"""The most claims whose targets are rendered or decoded, or certificates loaded, at once; more due
-claims are deferred."""
+"""The most claims for which one `Loads` works at once; more due claims are deferred."""
 MOST_DECODING = 4
-"""For each slot so many claims may wait for their targets to be decoded."""
+"""If so many claims for each slot wait for their targets to be decoded, these count as if they
+waited for all slots."""
 
 
 class Names(Protocol):
@@ -128,9 +128,9 @@ class NameLookups:
     async def look_up(self, name: str) -> None:
         """Look up a name, then resume the claims that wait for it.
 
-        Of names that were begun in the same turn of the event loop too many may be of one zone:
-        they take turns. Else their lookups would fail, and claims start whose addresses nobody
-        knows, which then have all slots between them.
+        Of names that were begun in the same turn of the event loop too many may be of one DNS
+        domain, so they take turns. Else their lookups would fail, and their claims would start
+        without addresses, by which no claim is then kept from having all slots.
         """
         while self.names.is_crowded(name):  # noqa: ASYNC110 - nothing tells that it is no longer
             await asyncio.sleep(CROWDED_SECONDS)
@@ -167,7 +167,7 @@ class Loads:
     """
 
     is_of_every_claim: ClassVar[bool] = False
-    """Whether not only claims with `needs_loads` may have to wait for it."""
+    """Whether every claim may have to wait for it; if not, only claims with `needs_loads`."""
     what: ClassVar[str]
 
     def __init__(
@@ -178,7 +178,7 @@ class Loads:
         resume: Callable[[Iterable[HeldClaim]], None],
     ) -> None:
         self.load = load
-        """Does it for a claim; never raises."""
+        """Does the work for a claim; never raises."""
         self.tasks = tasks
         self.resume = resume
         """Takes the claims that need not wait any longer."""
@@ -274,7 +274,7 @@ class Renderings(Loads):
 
 
 class Decodings(Loads):
-    """The prerequisite that a large target is decoded, of which each takes its turn.
+    """The prerequisite that a large target is decoded, one target after the other (`Turns`).
 
     A target with templates can be read once these are rendered. Some of the claims that wait for
     this count as if they waited for a slot, see `counted`.
@@ -286,10 +286,11 @@ class Decodings(Loads):
         return held.needs_decoding and not held.needs_rendering
 
     def counted(self, size: int) -> int:
-        """Return how many count as if they waited for one of `size` slots.
+        """Return how many claims count as if they waited for one of `size` slots.
 
-        A quarter of the slots at most, as few are ready at a time and others need the rest; unless
-        `MOST_DECODING` times as many wait as there are slots: more are left to other instances.
+        A quarter of the slots at most, as few are ready at a time and others need the rest. Of more
+        than three times as many claims as slots, those beyond count as well, so that
+        `MOST_DECODING` times as many count for all slots: more are left to other instances.
         """
         return max(min(self.count, size // 4), self.count - (MOST_DECODING - 1) * size)
 

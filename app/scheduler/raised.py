@@ -7,14 +7,16 @@ from app.scheduler.notify import Wakeup
 from app.timers import Monotonic
 
 FEW = 50
-"""So many are claimed by themselves, before a look that takes others too."""
+"""The most raised jobs that a look for them alone claims; if as many are due, a look by priority,
+which claims other jobs too, follows."""
 SHORT = 100
 """The most jobs of a look behind which a raised job may soon have to wait."""
 EXPECTED_SECONDS = 3.0
-"""For how long another raised job is expected, for each that was due. What is kept short for it
-costs all others, so rare raised jobs keep little short: one a minute, a twentieth of the time."""
+"""For how long another raised job is expected, for each that was due. Looks and turns of the event
+loop are short meanwhile, which slows all other jobs: for one raised job a minute, a twentieth of
+the time."""
 MAX_EXPECTED_SECONDS = 60.0
-"""The longest time for which many that were due let another be expected."""
+"""The longest time for which another raised job is expected, however many were due."""
 SOON_SECONDS = 0.5
 """A raised job that is planned is expected so long before it is due."""
 ASKED_AGAIN_SECONDS = 1.0
@@ -24,8 +26,8 @@ ASKED_AGAIN_SECONDS = 1.0
 class RaisedJobs:
     """Knows when to look for due jobs of a raised priority, for looks that leave due jobs behind.
 
-    The database is asked only if that may have changed, so that a backlog without such jobs is
-    worked off as fast as if there were no priorities.
+    The database is asked only if raised jobs may have come due since it was asked last, so that a
+    backlog without such jobs is worked off as fast as if there were no priorities.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class RaisedJobs:
         self.ask_at = 0.0
         """When to ask again, monotonic seconds, if no notification comes before."""
         self.again_at = 0.0
-        """The same where those that are due cannot be claimed."""
+        """The same where raised jobs are due that cannot be claimed."""
         self.expected_until = float("-inf")
         """Until when another raised job is expected for those that were due, monotonic seconds."""
         self.next_at = float("inf")
@@ -57,24 +59,24 @@ class RaisedJobs:
         return is_soon or now < self.expected_until
 
     def short(self, limit: int) -> int:
-        """Return for how many jobs to look that are not raised: a look for many takes long."""
+        """Return how many jobs without a priority to look for: a look for many takes long."""
         return min(limit, SHORT) if self.is_expected else limit
 
     def next_seconds(self) -> float:
-        """Return for how many seconds there is nothing to look for."""
+        """Return in how many seconds to ask the database again; 0 after a notification."""
         if self.wakeup.notifications != self.notifications:
             return 0.0
         return max(self.ask_at - self.monotonic(), 0.0)
 
     def again_seconds(self) -> float:
-        """Return for how many seconds to wait where those that are due could not be claimed."""
+        """Return in how many seconds to ask again where due raised jobs could not be claimed."""
         return max(self.again_at - self.monotonic(), 0.0)
 
     def begin(self) -> None:
         """Note that a look begins: notifications from now on ask for another one.
 
-        Until `found` says more, it is asked again after `ASKED_AGAIN_SECONDS`: looks for all jobs
-        come upon the row for which this one may fail.
+        If this look fails, so that `found` is not called, the next one is made after
+        `ASKED_AGAIN_SECONDS`: looks for all jobs come upon the row for which this one failed.
         """
         self.notifications = self.wakeup.notifications
         self.ask_at = self.again_at = self.monotonic() + ASKED_AGAIN_SECONDS

@@ -40,9 +40,10 @@ from app.timers import Monotonic
 from app.vault import ReadyTarget, SecretUnusable, Targets
 
 ASK_SECONDS = 0.25
-"""How long the answer about the time may take: what comes later is of no use."""
+"""How long the answer about the database's time may take: a later one is of no use."""
 NAMED_SECONDS = 1.0
-"""How much longer than any other a large target may be sent with a secret that was changed."""
+"""For how long a large target with named secrets is used that was decoded ahead: by so much longer
+than others it may be sent with a value that was changed meanwhile."""
 
 
 class ClaimRunner:
@@ -102,18 +103,19 @@ class ClaimRunner:
             self.attendance = replace(self.attendance, looks_since=self.clock.now())
 
     def is_too_late(self, held: HeldClaim) -> bool:
-        """Return whether the lease is so nearly over that nothing may be sent for the claim.
+        """Return whether nothing may be sent for the claim any more.
 
-        The process was frozen, or Postgres answered too late. The clock itself is read here, as
-        the loop's time stands still during a turn of the loop.
+        Its lease is nearly over, or `start_by` has passed: the process was frozen, or Postgres
+        answered too late. The clock itself is read here, as the loop's time stands still during a
+        turn of the loop.
         """
         return self.monotonic() >= min(held.cut_at, held.start_by)
 
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
 
-        A claim is not executed in the cases of `settled_unexecuted`, nor if its lease is nearly
-        over.
+        A claim is not executed if its job is paused, in the cases of `settled_unexecuted`, or if it
+        `is_too_late`. The run of a check is judged by its pings instead.
 
         Never raises: a bug must not end the executions beside this one, see `InternalErrors`.
         """
@@ -141,8 +143,8 @@ class ClaimRunner:
     async def prepare(self, held: HeldClaim) -> None:
         """Prepare an execution shortly before the claim is due, without sending its request.
 
-        The database is asked for the time, too: looks tell it half a millisecond after it was read,
-        and a job is late by as much.
+        The database is asked for its time, too: the answer of a look comes half a millisecond after
+        that was read, and a job would be late by as much.
 
         Never raises: the execution meets the same error, and reports it.
         """
@@ -169,7 +171,7 @@ class ClaimRunner:
             await self.executors.load(ready.target)
 
     async def decode(self, held: HeldClaim) -> None:
-        """Decode a large target, so that the execution need not wait for the turn of that.
+        """Decode a large target, so that the execution need not wait for its turn, see `Turns`.
 
         Never raises: the execution meets the same error, and reports it.
         """

@@ -7,8 +7,8 @@ from app.timers import Monotonic
 
 SHARE = 9
 """The most slots that a host may have, in multiples of the free slots. One host alone gets 9/10 of
-the slots, two get 9/19 each, and some are always left for a host that has none (the dynamic
-thresholds of shared switch buffers, after Choudhury and Hahne)."""
+the slots, two get 9/19 each, and of ten slots or more some are always left for a host that has none
+(the dynamic thresholds of shared switch buffers, after Choudhury and Hahne)."""
 ADDRESS_SHARE = 19
 """The most slots that an address may have, in multiples of the free slots: one address alone gets
 95 of 100. An instance with less than 20 slots has a smaller multiple, but at least `SHARE`."""
@@ -20,7 +20,7 @@ are deferred."""
 class Shares:
     """Counts how many slots each host has, and how many of its claims were deferred.
 
-    Another one counts by address instead of by host.
+    `Slots` has one that counts by host, and one that counts by address.
     """
 
     def __init__(self, clock: Monotonic, *, share: int = SHARE) -> None:
@@ -52,7 +52,7 @@ class Shares:
             del self.executing[host], self.moved_at[host]
 
     def is_full(self, host: str, *, free: int) -> bool:
-        """Return whether the host has its share, given how many slots are free."""
+        """Return whether the host has its share of slots; False while none is `free`."""
         return 0 < self.share * free <= self.executing[host]
 
     def is_stuck(self, host: str, *, free: int) -> bool:
@@ -62,6 +62,6 @@ class Shares:
         return self.clock() - self.moved_at[host] >= STUCK_SECONDS
 
     def defer_seconds(self, host: str, *, jitter: float) -> float:
-        """Return for how many seconds to defer a claim for a stuck host; `jitter` in [0, 1)."""
+        """Count a claim as deferred; return for how many seconds, 0.5 to 45; `jitter` in [0, 1)."""
         self.deferred[host] += 1
         return defer_seconds(self.deferred[host], jitter=jitter)

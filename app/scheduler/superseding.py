@@ -48,7 +48,7 @@ class Superseding:
     def watch(self, held: HeldClaim) -> asyncio.Task[None] | None:
         """Begin to watch an execution; return the task, to be cancelled when the execution ends.
 
-        Return None for an execution that no run cuts off.
+        Return None if `overlap` is another policy, or the job has a single run.
         """
         if held.claim.overlap is not Overlap.CANCEL_OTHER or held.claim.schedule.run_at is not None:
             return None
@@ -58,7 +58,8 @@ class Superseding:
     async def cut_when_due(self, held: HeldClaim, edited: asyncio.Event) -> None:
         """Wait until the next run is due, then cut the execution off.
 
-        Never raises: an error here is told, and the execution goes on.
+        `edited` is set when the job is edited: its plan is then read again. Never raises: an error
+        here is told, and the execution goes on.
         """
         try:
             began_at = self.clock.now()
@@ -76,7 +77,10 @@ class Superseding:
             self.observers.tell(faulted(f"job {held.claim.job_id}", error))
 
     async def next_due(self, claim: Claim, *, began_at: datetime) -> datetime | None:
-        """Return when the job's next run is due, as the job is now; None if none is to come."""
+        """Return when the job's next run is due, as the job is now; None if none is to come.
+
+        Waits through outages of the database, and while the job is paused or yet to be planned.
+        """
         while True:
             rest = LOOK_SECONDS
             with suppress(DatabaseUnavailable, StatementCancelled):

@@ -18,17 +18,18 @@ LARGE = 8192
 50 ms if whoever wrote it wants that."""
 
 TURNS_BETWEEN = 4
-"""How many turns of the event loop others have between two such pieces of work: an execution takes
-some ten, of which each would else wait for a piece."""
+"""How many turns of the event loop others have before each piece of work: an execution takes some
+ten of these turns, each of which would else wait for a piece."""
 MIN_REST_SECONDS, MAX_REST_SECONDS = 0.002, 0.05
-"""After a piece of work others have the event loop for as long as that took, within these: what
-waits for Postgres is not ready in time for the turns in between."""
+"""After a piece of work others have the event loop for as long as that took, at most the second; a
+rest of less than the first is left out. Executions that wait for Postgres are not ready in time
+for the turns of the loop in between."""
 OLDEST_EVERY = 4
 """Of so many turns one is for the piece of work that has waited for the longest."""
 
 
 class Turns:
-    """Lets one such piece of work after the other begin, whatever else is ready in between.
+    """Lets one piece of work after the other begin, whatever else is ready in between.
 
     The smallest of those that wait comes first: a hundred targets of 140 KB, which take seconds
     together, hold up no answer of 2 KB for long. Nor do small ones without end hold up a large one:
@@ -37,9 +38,9 @@ class Turns:
 
     def __init__(self) -> None:
         self.taken = False
-        """Whether one has the turn."""
+        """Whether a piece of work has the turn."""
         self.waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        """Those that wait, in the order in which they came: size, number, and what to tell."""
+        """The pieces that wait, in the order in which they came: size, number, whom to tell."""
         self.came = count()
         self.passed = 0
         """How often the turn was passed on."""
@@ -73,7 +74,7 @@ class Turns:
         self.pass_on()
 
     async def wait(self, size: int) -> None:
-        """Wait until the turn is passed on to this one."""
+        """Wait until the turn is passed on to this piece of work."""
         waiter = asyncio.get_running_loop().create_future()
         self.waiting.append((size, next(self.came), waiter))
         try:
@@ -84,7 +85,7 @@ class Turns:
             raise
 
     def pass_on(self) -> None:
-        """Pass the turn on to the smallest that waits, or to the oldest, see `OLDEST_EVERY`."""
+        """Pass the turn on to the smallest piece that waits, or the oldest (`OLDEST_EVERY`)."""
         self.waiting = [one for one in self.waiting if not one[2].done()]  # a few hundred at most
         if not self.waiting:
             self.taken = False

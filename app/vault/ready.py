@@ -81,7 +81,9 @@ class Targets:
         return f"<Targets: {self.keys}, {self.named}>"
 
     def ready_at_once(self, kind: str, stored: str) -> ReadyTarget | None:
-        """Do what `ready` does without a coroutine; None for a target of which more is to be done.
+        """Do what `ready` does, but without a coroutine.
+
+        Return None for a target that is large, has secrets, or has certificates yet to be read.
 
         Raises:
             InvalidInput: naming every field that is wrong.
@@ -94,12 +96,13 @@ class Targets:
             return None
 
     async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
-        """Decrypt what is encrypted in the JSON of a job's target, fill in named secrets, check it.
+        """Decrypt the JSON of a job's target, fill in named secrets, and check the target.
 
         Raises:
             InvalidInput: naming every field that is wrong.
-            SecretUnusable: naming a secret that does not exist, may not be sent there, or does not
-                open: no key of this process decrypts it, or it was encrypted for another job.
+            SecretUnusable: a secret does not exist, may not be sent there, makes the target too
+                long, or does not open: no key of this process decrypts it, or it was encrypted for
+                another job.
             DatabaseUnavailable: the secrets could not be read.
         """
         is_large = len(stored) >= LARGE
@@ -171,6 +174,8 @@ class Targets:
 def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:
     """Check the JSON of a job's target before its execution; secrets may be set until then.
 
+    A target with a secret that none of `keys` decrypts is not checked.
+
     Raises:
         InvalidInput: naming every field that is wrong.
     """
@@ -188,7 +193,7 @@ def is_in_clear(stored: str) -> bool:
 
 
 def has_token(spot: Spot) -> bool:
-    """Return whether something in a spot may be encrypted."""
+    """Return whether the value of a spot may be encrypted, whole or in part."""
     return isinstance(spot.value, str) and PREFIX in spot.value
 
 
@@ -196,7 +201,7 @@ def read(kind: str, stored: str) -> dict[str, Any]:
     """Read the JSON of a target.
 
     Raises:
-        InvalidInput: Python cannot hold it.
+        InvalidInput: the JSON has a number, or lists in lists, that Python cannot hold.
     """
     try:
         target: dict[str, Any] = DECODER.decode(stored)

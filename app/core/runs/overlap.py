@@ -20,7 +20,7 @@ WAITING = frozenset({Overlap.BUFFER_ALL, Overlap.ALLOW_ALL})
 
 
 UNKNOWN = "ran too long: the run before"
-"""What is said of runs that are missed for one of which nothing is known any more."""
+"""How the text on missed runs begins if nothing is known any more of the run before them."""
 
 
 class Following(Struct, frozen=True):
@@ -55,9 +55,9 @@ def following(claim: Claim, execution: Execution) -> Following:
 
 
 def unfinished(claim: Claim, execution: Execution, *, since: datetime) -> str:
-    """Begin to say why a run was unfinished at `since`, when the next one came due.
+    """Return the beginning of why a run was unfinished at `since`, when the next one came due.
 
-    When a run began is known of its first attempt.
+    Only an execution that was the run's first attempt tells when the run began.
     """
     run, started_at = f"the run of {moment(claim.scheduled_for)}", execution.started_at
     if claim.attempt == 1 and started_at is not None and started_at > since:
@@ -133,7 +133,7 @@ def superseding(claim: Claim, *, now: datetime) -> Following:
 
 
 def came_due(due: datetime) -> str:
-    """Say which run cancels the one before."""
+    """Return the text that says which run cancels the one before."""
     return f"the run of {moment(due)} came due, and overlap is {Overlap.CANCEL_OTHER}"
 
 
@@ -142,7 +142,7 @@ def dropped(
 ) -> Following:
     """Drop runs from `first` to `until`: all, all but the last, or none, as the policy has it.
 
-    `why` is the beginning of what is said of each: of the run that was unfinished until then.
+    `why` begins what is said of each: it is about the run that was unfinished until `until`.
     """
     last = last_started(claim.schedule, job_id=claim.job_id, after=first, until=until) or first
     match claim.overlap:

@@ -17,11 +17,11 @@ from app.core.runs.resume import is_resumed, resumed
 from app.core.runs.unexecuted import overlapped, settled_unexecuted, superseded
 
 SLACK = timedelta(seconds=0.25)
-"""By how much the instant at which an instance ended a run may lie behind that of the next claim:
-one is read from the instance's idea of the clock."""
+"""How much later than the next claim the end of a run may seem to be, although it came before: the
+end is told by an instance, which estimates the database's clock, the claim by the database."""
 KNOWN_AFTER = timedelta(minutes=5)
-"""After this time at the latest every instance judges by a calendar or a window that was
-changed."""
+"""So long after a calendar or a window was changed, every instance judges by it: windows are read
+again every five minutes, should no notification tell of the change."""
 
 
 class Attempts(Struct, frozen=True, kw_only=True):
@@ -40,7 +40,8 @@ class Attempts(Struct, frozen=True, kw_only=True):
 def may_be_unbegun(claim: Claim) -> bool:
     """Whether a claim is for another attempt of a run of which none may have begun.
 
-    Where an attempt of it ended on record, the job has its outcome, unless another run ended since.
+    Where an attempt of the run ended on record, its outcome is the job's last one, unless another
+    run ended since.
     """
     return (
         claim.attempt > 1
