@@ -30,7 +30,7 @@ from app.targets.executors import Executors
 from app.targets.net.resolver import Resolver
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.targets.registry import KINDS, unknown_kind
-from app.targets.templated import rendered
+from app.targets.templated import render_target
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.templates.fields import brings_templates
@@ -181,16 +181,16 @@ class Testing:
                 db, draft.job_id, name=draft.name, kind=draft.kind, target=draft.masked
             )
             parts = await self.open()
-            ready = await made_ready(parts, draft, now=now)
+            ready = await make_ready(parts, draft, now=now)
             if isinstance(ready, Report):
                 return told(ready, context, seconds=None)
             context = msgspec.structs.replace(context, secrets=ready.named)
             began = monotonic()
-            report = await self.carried_out(parts.executors, draft, ready, context)
+            report = await self.carry_out(parts.executors, draft, ready, context)
             seconds = monotonic() - began
         return told(report, context, seconds=seconds)
 
-    async def carried_out(
+    async def carry_out(
         self, executors: Executors, draft: Draft, ready: ReadyTarget, context: Context
     ) -> Report:
         """Execute until the executor reports, or is cut off.
@@ -211,7 +211,7 @@ class Testing:
             self.observers.tell(faulted(f"test of {draft.kind}", error))
             message = f"the executor failed: {type(error).__name__}"
             report = Report(outcome=Outcome.FAILED, reason="internal", error=message)
-        return await ready.redacted(report, executors.redact)
+        return await ready.redact(report, executors.redact)
 
 
 @asynccontextmanager
@@ -226,7 +226,7 @@ async def testing(
         await made.close()
 
 
-async def made_ready(parts: Parts, draft: Draft, *, now: datetime) -> ReadyTarget | Report:
+async def make_ready(parts: Parts, draft: Draft, *, now: datetime) -> ReadyTarget | Report:
     """Render, fill in and check a target; return the report where that fails, as of an attempt.
 
     Raises:
@@ -241,7 +241,7 @@ async def made_ready(parts: Parts, draft: Draft, *, now: datetime) -> ReadyTarge
             async def variables(_: list[Text]) -> Variables:
                 return variables_of(draft, now)
 
-            target = await rendered(parts.executors.renderer, draft.kind, target, variables)
+            target = await render_target(parts.executors.renderer, draft.kind, target, variables)
         return await parts.targets.ready(draft.job_id, draft.kind, target)
     except TemplateFailed as error:
         return failed("template", str(error))

@@ -34,7 +34,7 @@ from app.db.clock import Believed
 from app.db.database import Runner
 from app.db.isolating import is_outage, reason, run_by_parts
 from app.scheduler.alert_messages import key_of, order, send_together
-from app.scheduler.tasks import heard
+from app.scheduler.tasks import wait_and_clear
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.timers import Monotonic
@@ -81,7 +81,7 @@ async def keep_alerting(
     alerting = Alerting(db, observers, monotonic, believed=believed)
     wait = 0.0
     while True:
-        await heard(told, seconds=wait)
+        await wait_and_clear(told, seconds=wait)
         began = monotonic()
         try:
             is_busy = await alerting.work()

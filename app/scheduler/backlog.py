@@ -28,7 +28,7 @@ from app.scheduler.isolation import (
     unworkable,
 )
 from app.scheduler.next_look import PACE
-from app.scheduler.tasks import heard
+from app.scheduler.tasks import wait_and_clear
 
 MAX_SLOW = 10_000
 """For so many jobs it is known how often they took too long; the count of others begins anew."""
@@ -232,7 +232,7 @@ class Backlog:
         """Wait until jobs may have been written, or jobs were left out for long enough."""
         at = min(self.anew_at, *self.left.values(), float("inf"))
         seconds = None if at == float("inf") else max(at - self.clock(), 0.0)
-        await heard(self.told, seconds=seconds)
+        await wait_and_clear(self.told, seconds=seconds)
         now = self.clock()
         if now >= self.anew_at:
             self.behind, self.anew_at = None, float("inf")

@@ -20,7 +20,7 @@ from app.errors import (
 )
 from app.jobs.bulk_requests import request_of, work_of
 from app.scheduler.bulk_steps import Steps
-from app.scheduler.tasks import heard
+from app.scheduler.tasks import wait_and_clear
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 from app.timers import Monotonic
@@ -85,7 +85,7 @@ class BulkWorker:
         async with asyncio.TaskGroup() as tasks:
             try:
                 while True:
-                    await heard(self.told, seconds=wait)
+                    await wait_and_clear(self.told, seconds=wait)
                     wait = await self.take(tasks)
             finally:
                 await self.leave()

@@ -25,7 +25,7 @@ MAX_LOOK_SECONDS = 4.0
 GROWTH = 4
 """The factor by which the number of jobs that a look claims grows after one that claimed none."""
 SLOW = "Postgres is slow, or tocsin.jobs is locked: tocsin doctor tells by whom"
-LOST_LOOK_SECONDS = 1.0
+FAILED_LOOK_SECONDS = 1.0
 """The pause after a look that failed for no job: none was due, or a look for none fails, too."""
 
 
@@ -110,7 +110,7 @@ class LookRecovery:
             return 0.0
         if not found:
             self.observers.tell(Faulted(where="look", error=reason(error)))
-            return LOST_LOOK_SECONDS
+            return FAILED_LOOK_SECONDS
         self.least = GROWTH * limit
         self.isolation.suspects.update(one.job_id for one in found)
         self.sweep.relieve(found[0].now)

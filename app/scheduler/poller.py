@@ -82,7 +82,7 @@ class Poller:
         self.blocked_looks = 0
         """How many looks in a row claimed nothing and passed a due job over, see
         `sleep_seconds`."""
-        self.behind = False
+        self.left_due = False
         """Whether the last look left due jobs: raised ones are then claimed first."""
         self.lost_at: float | None = None
         """When the latest session was lost, monotonic seconds; None while one lasts."""
@@ -124,7 +124,7 @@ class Poller:
             self.flows.hand_over()
             return await self.look_at_raised(session)  # a freed slot wakes it for the others
         left = 0
-        if self.behind:
+        if self.left_due:
             claimed, left = await self.claim_raised(session, limit)
             limit -= claimed
             if self.raised.is_expected and left == 0 and limit > 0:
@@ -134,7 +134,7 @@ class Poller:
             limit = self.raised.short(limit)
         if limit > 0 and self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(
-                session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.behind
+                session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.left_due
             )
         if limit <= 0:
             return 0.0
@@ -259,7 +259,7 @@ class Poller:
             await asyncio.sleep(0)  # let them start before all that is left to do here
         # What was left for its size is due as well, unless nothing at all can be claimed.
         full = len(look.claims) == limit or (bool(look.claims) and look.left_from is not None)
-        self.behind = full
+        self.left_due = full
         if full:
             self.dispatcher.backlogged.set()
         self.scan_start.looked(look, at=asked_at, whole=since == behind, full=full)

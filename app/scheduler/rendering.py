@@ -11,7 +11,7 @@ from app.db.templates import JobOfRun, read_job
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.scheduler.held_claim import HeldClaim
 from app.targets.base import named
-from app.targets.templated import rendered
+from app.targets.templated import render_target
 from app.templates.messages import JobFacts, RunFacts, Text, Variables
 from app.templates.renderer import Renderer, TemplateFailed
 
@@ -35,24 +35,25 @@ class Rendering:
         Never raises but when cancelled.
         """
         try:
-            held.rendered = await self.rendered(held.claim)
+            held.rendered = await self.render_target(held.claim)
         except Exception as error:  # noqa: BLE001 - for the execution to report
             held.rendered = error
 
-    async def rendered(self, claim: Claim) -> str:
+    async def render_target(self, claim: Claim) -> str:
         """Return the target, as stored, with its templates rendered; what is secret stays as it is.
 
         Raises:
             InvalidInput: a template is wrong, whatever the run.
             TemplateFailed: one cannot be rendered for this run.
             DatabaseUnavailable: the job could not be read.
+            RendererCrowded: too many templates wait to be rendered.
             OutOfDescriptors: no process could be started to render in.
         """
 
         async def variables(texts: list[Text]) -> Variables:
             return variables_of(claim, await self.read(claim), texts)
 
-        return await rendered(self.renderer, claim.kind, claim.target, variables)
+        return await render_target(self.renderer, claim.kind, claim.target, variables)
 
     async def read(self, claim: Claim) -> JobOfRun:
         """Read the job of a claim.

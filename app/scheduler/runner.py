@@ -207,7 +207,7 @@ class ClaimRunner:
         claim.
         """
         claim = held.claim
-        ready = await self.made_ready(held)
+        ready = await self.make_ready(held)
         if isinstance(ready, Settlement):
             return ready
         if self.is_too_late(held):  # a warm connection is written to before any deadline
@@ -227,14 +227,14 @@ class ClaimRunner:
             self.flows.note_begin(claim)
         report = await self.report(held, ready)
         if ready.named:
-            report = await ready.redacted(report, self.executors.redact)
+            report = await ready.redact(report, self.executors.redact)
         if held.waited_seconds:  # the start is when the request went out
             started_at += timedelta(seconds=held.waited_seconds)
         if claim.flow_key is not None:
             await self.flows.hold(claim.flow_key, report, now=self.clock.now())
         return self.settled(claim, report, started_at=started_at)
 
-    async def made_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:
+    async def make_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:
         """Decrypt and check the target; return how to settle if that fails, see `attempt`."""
         claim = held.claim
         try:

@@ -12,12 +12,12 @@ from app.errors import DatabaseUnavailable, StatementCancelled
 from app.scheduler.closings import open_due
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
-from app.scheduler.tasks import heard
+from app.scheduler.tasks import wait_and_clear
 from app.scheduler.windows import Windows
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
-LOOK_SECONDS = 1.0
+READ_AGAIN_SECONDS = 1.0
 """The wait before the plan of a job is read again that could not be read, or is yet to be made."""
 HELD_UP_SECONDS = 5.0
 """How soon to ask again while a pause, or the flow of the job, lets no run start: the end of that
@@ -68,7 +68,7 @@ class Superseding:
                 seconds = None if due is None else self.clock.seconds_until(due.timestamp())
                 if self.windows.spans:
                     seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
-                await heard(edited, seconds=seconds)
+                await wait_and_clear(edited, seconds=seconds)
                 due = await self.next_due(held.claim, began_at=began_at)
                 if due is not None and self.clock.seconds_until(due.timestamp()) <= 0:
                     held.cut(Ending.OVERLAP)
@@ -82,7 +82,7 @@ class Superseding:
         Waits through outages of the database, and while the job is paused or yet to be planned.
         """
         while True:
-            rest = LOOK_SECONDS
+            rest = READ_AGAIN_SECONDS
             with suppress(DatabaseUnavailable, StatementCancelled):
                 plan = await overlap.plan_behind(self.db, claim)
                 if plan is None or plan.claim.overlap is not Overlap.CANCEL_OTHER:

@@ -15,7 +15,7 @@ from app.db.isolating import Due, reason
 from app.scheduler.isolation import MAX_RESTING, REST_SECONDS
 from app.scheduler.next_look import MAX_REST_SECONDS, PACE
 from app.scheduler.suspects import STEP, Suspects
-from app.scheduler.tasks import heard
+from app.scheduler.tasks import wait_and_clear
 
 PAGE = 2000
 """The most jobs that a walk reads at once."""
@@ -66,7 +66,7 @@ class Sweep:
         """
         news = self.isolation.news
         while True:
-            await heard(news, seconds=self.rest_seconds())
+            await wait_and_clear(news, seconds=self.rest_seconds())
             try:
                 await self.suspects.retry()
                 await self.sweep()

@@ -14,9 +14,9 @@ INTERVAL_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
 """The first wait after a pass that failed."""
 MAX_SECONDS = 300.0
-"""How soon work of which notifications tell is done at the latest, as none may have come."""
+"""The longest time between two rounds of work that notifications ask for: some may be lost."""
 AGAIN_SECONDS = 5.0
-"""How soon such work is tried again after an error."""
+"""The wait after an error before work that notifications ask for is tried again."""
 
 
 @asynccontextmanager
@@ -45,10 +45,10 @@ async def rest(seconds: float) -> None:
     await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311 - spread
 
 
-async def heard(told: asyncio.Event, *, seconds: float | None) -> None:
-    """Wait until `told` is set, for so long at most (None: however long), and clear it.
+async def wait_and_clear(told: asyncio.Event, *, seconds: float | None) -> None:
+    """Wait until `told` is set, for at most `seconds` (None: however long), and clear the event.
 
-    It is cleared before what it tells of is looked at: what comes meanwhile sets it again.
+    The caller looks after that at what the event tells of, so a change meanwhile is told again.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -70,7 +70,7 @@ async def keep_up(
     kept from being done; an outage is told of by others.
     """
     while True:
-        await heard(told, seconds=wait)
+        await wait_and_clear(told, seconds=wait)
         wait = MAX_SECONDS
         try:
             await work()

@@ -1,4 +1,4 @@
-"""Renders the templates of a target as it is stored, for whoever is about to carry it out."""
+"""Renders the templates of a target as it is stored, before the target is carried out."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +15,7 @@ from app.templates.messages import Text, Variables
 from app.templates.renderer import Renderer, TemplateFailed
 
 
-async def rendered(
+async def render_target(
     renderer: Renderer,
     kind: str,
     stored: str,

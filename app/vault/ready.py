@@ -41,7 +41,7 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
     named: frozenset[str] = frozenset()
     """The values of its named secrets, and their pieces, which are redacted from reports."""
 
-    async def redacted(self, report: Report, redact: Redact) -> Report:
+    async def redact(self, report: Report, redact: Redact) -> Report:
         """Return the report without what the target may have repeated of the named secrets."""
         if not self.named:
             return report
@@ -113,7 +113,7 @@ class Targets:
             return ReadyTarget(target=target.packed() if is_large else target)
         type_ = target_type(kind)
         written = read(kind, stored)
-        clear, unopened = await self.decrypted(job_id, type_, written)
+        clear, unopened = await self.decrypt(job_id, type_, written)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
         check_number(spots_in(type_, clear))
@@ -142,7 +142,7 @@ class Targets:
         named = frozenset().union(*map(pieces, values.values())) - {""}
         return ReadyTarget(target=target.packed() if is_large else target, named=named)
 
-    async def decrypted(
+    async def decrypt(
         self, job_id: UUID, type_: type[Target], written: dict[str, Any]
     ) -> Decrypted:
         """Decrypt the secrets of a target, each `DECRYPTED_IN_A_TURN` of them in a turn."""

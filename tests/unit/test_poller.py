@@ -142,7 +142,7 @@ def poller_of(dispatcher: Holding, ticks: Ticks, tasks: asyncio.TaskGroup) -> Po
         plan_jobs=lambda: None,
         observers=observers,
     )
-    one.behind = True
+    one.left_due = True
     return one
 
 

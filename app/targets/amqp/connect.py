@@ -104,13 +104,13 @@ class GuardedTransport(TransportFactory):
         tls = None
         if url.scheme == "amqps":
             tls = await kwargs["ssl_context_provider"].get_context()
-        reader, writer = await first_open(addresses, host=host, port=port, tls=tls)
+        reader, writer = await open_first(addresses, host=host, port=port, tls=tls)
         credit = Credit(self.clock)
         self.frames = Frames(reader, credit)
         return self.frames, Writer(writer, credit)
 
 
-async def first_open(
+async def open_first(
     addresses: list[str], *, host: str, port: int, tls: ssl.SSLContext | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Try the addresses one after the other.

@@ -113,7 +113,7 @@ class Delivery:
         if target.is_encrypted:
             context = await self.options.contexts.context(target.tls())
         host, port = server_of(target.url)
-        made = await self.connected(host, port)
+        made = await self.connect(host, port)
         server = client.SMTP(
             hostname=host,
             sock=made,
@@ -144,7 +144,7 @@ class Delivery:
             server.close()  # and the socket with it
         return code, said
 
-    async def connected(self, host: str, port: int) -> socket.socket:
+    async def connect(self, host: str, port: int) -> socket.socket:
         """Return a connection to the first allowed address that takes one.
 
         Raises:
@@ -163,7 +163,7 @@ class Delivery:
         because: OSError | None = None
         for address in addresses:
             try:
-                return await connected_to(address, port)
+                return await connect_to(address, port)
             except OSError as error:
                 because = error
         if is_shortage(because):
@@ -243,7 +243,7 @@ class Delivery:
         return as_text(await self.options.turns.redact(secrets, legible), longest=longest)
 
 
-async def connected_to(address: str, port: int) -> socket.socket:
+async def connect_to(address: str, port: int) -> socket.socket:
     """Return a connection to an address.
 
     Raises:
