@@ -219,7 +219,7 @@ async def find_limits(db: Runner, id: UUID) -> KeyLimits:
     return NO_LIMITS if row["limits"] is None else LIMITS.decode(row["limits"])
 
 
-async def reached_by(db: Runner, id: UUID) -> str | None:
+async def read_reached(db: Runner, id: UUID) -> str | None:
     """Return the last job or execution that an action is done with."""
     [row] = await db.fetch("bulk.find", id=id)
     reached: str | None = row["reached"]

@@ -159,7 +159,7 @@ async def list_page(
         before=before,
         limit=limit,
         window=int(MAX_SEARCHED * db.search_share) if searched else limit + 1,
-        named=await named_ids(db, wanted),
+        named=await find_named_ids(db, wanted),
         next_before=wanted.next_before,
         **wanted.arguments(),
     )
@@ -167,8 +167,8 @@ async def list_page(
     return Page(items=stored_jobs(found.rows), more=found.more, reached=reached)
 
 
-async def named_ids(db: Database, wanted: JobFilter) -> list[UUID] | None:
-    """Return the jobs whose name has the prefix; None without one, or if over `at_once` do.
+async def find_named_ids(db: Database, wanted: JobFilter) -> list[UUID] | None:
+    """Return the ids of jobs whose name has the prefix; None without one, or if over `at_once` do.
 
     The names of jobs that are wanted by their ids are left to the page that judges them.
     """
@@ -193,7 +193,7 @@ async def count(db: Database, wanted: JobFilter) -> tuple[int, bool]:
         "jobs.count",
         before=None,
         window=MAX_SEARCHED,
-        named=await named_ids(db, wanted),
+        named=await find_named_ids(db, wanted),
         next_before=wanted.next_before,
         **wanted.arguments(),
     )

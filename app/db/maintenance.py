@@ -83,8 +83,8 @@ async def read_spans(db: Runner) -> list[Span]:
     return spans(row["starts"], row["ends"])
 
 
-async def concerned(db: Runner, job_ids: Sequence[UUID]) -> frozenset[UUID]:
-    """Return those of some jobs that windows concern by their tags, whenever these have time."""
+async def list_concerned(db: Runner, job_ids: Sequence[UUID]) -> frozenset[UUID]:
+    """List those of some jobs whose tags a window is laid over, at whatever time."""
     return frozenset(row["id"] for row in await db.fetch("maintenance.concerned", job_ids=job_ids))
 
 

@@ -83,7 +83,7 @@ async def count_waiting(db: Runner, tag: str | None) -> int:
     return int((await db.fetch("pauses.count_waiting", tag=tag))[0]["jobs"])
 
 
-async def pausing_tag(db: Runner, job_id: UUID) -> str | None:
+async def find_pausing_tag(db: Runner, job_id: UUID) -> str | None:
     """Return the paused tag that a job has; None if it has none."""
     rows = await db.fetch("pauses.pausing_tag", job_id=job_id)
     return rows[0]["tag"] if rows else None

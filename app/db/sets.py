@@ -47,7 +47,7 @@ def member(row: Row) -> Member:
     return Member(**columns | {"kind": MemberKind(columns["kind"])}, applied=applied)
 
 
-async def existing(db: Runner, wanted: Sequence[Key]) -> frozenset[Key]:
+async def list_existing(db: Runner, wanted: Sequence[Key]) -> frozenset[Key]:
     """Return which of these calendars, channels and jobs there are."""
     rows = await db.fetch(
         "sets.existing",

@@ -144,7 +144,7 @@ class OnJobs:
         """Decide what is to become of jobs."""
         now = await self.clock.now()
         items = await asyncio.to_thread(lambda: [self.item(one, now=now) for one in found])
-        return [await self.checked(db, one) for one in items]
+        return [await self.check(db, one) for one in items]
 
     def item(self, job: StoredJob, *, now: datetime) -> Item:
         """Decide what is to become of a job."""
@@ -191,11 +191,11 @@ class OnJobs:
         assert self.request.patch is not None  # noqa: S101 - see BulkRequest.errors
         return patched(document_of(job), self.request.patch)
 
-    async def checked(self, db: Database, item: Item) -> Item:
-        """Refuse an edit by what the database knows.
+    async def check(self, db: Database, item: Item) -> Item:
+        """Return the item, with a problem if the database knows a reason to refuse its edit.
 
-        It would send a named secret to a host that it is not bound to, or its calendars would
-        close each run.
+        The edit would send a named secret to a host that the secret is not bound to, or the
+        calendars would close each run.
         """
         edit = item.edit
         if edit is None or edit.job is None:

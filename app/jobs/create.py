@@ -85,7 +85,7 @@ async def create_once(
         batch.check()
         await check_bindings(db, batch.referring)
         if isinstance(refusal, NameTaken):
-            raise await names_taken(db, documents) from None
+            raise await find_taken_names(db, documents) from None
         raise
     return [
         Written(job=job, warnings=warnings.get(index, ()), effect=Effect.CREATED)
@@ -203,8 +203,8 @@ def duplicates(documents: Sequence[JobDocument]) -> list[FieldError]:
     return errors
 
 
-async def names_taken(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
-    """Say which names belong to jobs that exist."""
+async def find_taken_names(db: Database, documents: Sequence[JobDocument]) -> NamesTaken:
+    """Return the error that says which names belong to jobs that exist."""
     names = [document.name for document in documents if document.name is not None]
     taken = await jobs.find_ids(db, names)
     errors = [

@@ -27,7 +27,7 @@ async def bulk_job_filter(db: Database, given: BulkFilter, *, path: str) -> JobF
     wanted = job_filter(given, path=path)
     if given.job is None:
         return wanted
-    return replace(wanted, ids=[await named_job(db, given.job, f"{path}job")])
+    return replace(wanted, ids=[await find_job_id(db, given.job, f"{path}job")])
 
 
 def job_filter(given: BulkFilter, *, path: str = "") -> JobFilter:
@@ -56,7 +56,7 @@ async def execution_filter(db: Database, given: BulkFilter, *, path: str = "") -
         InvalidInput: one of them cannot be, or no job has the name.
     """
     return ExecutionFilter(
-        job_id=None if given.job is None else await named_job(db, given.job, f"{path}job"),
+        job_id=None if given.job is None else await find_job_id(db, given.job, f"{path}job"),
         outcomes=known_outcomes(as_list(given.outcome), f"{path}outcome"),
         since=sound(given.since, f"{path}from"),
         until=sound(given.until, f"{path}to"),
@@ -71,7 +71,7 @@ async def execution_filter(db: Database, given: BulkFilter, *, path: str = "") -
     )
 
 
-async def named_job(db: Database, reference: str, field: str = "job") -> UUID:
+async def find_job_id(db: Database, reference: str, field: str = "job") -> UUID:
     """Return the id of the job that a filter names; an id may be that of a deleted job.
 
     Raises:

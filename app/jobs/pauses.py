@@ -82,7 +82,7 @@ async def resume_job(
     missed = await asyncio.to_thread(missed_runs, job, wanted.missed, now=await clock.now())
     if wanted.dry_run:
         return job, missed
-    if (tag := await pauses.pausing_tag(db, job.id)) is not None:
+    if (tag := await pauses.find_pausing_tag(db, job.id)) is not None:
         message = f"the tag {tag!r} is paused: resume that (POST /v1/pauses/{{id}}/resume)"
         raise StateConflict(message)
     if not await pauses.resume_job(db, job.id, missed=wanted.missed):

@@ -45,11 +45,11 @@ async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> Pre
         calendars_given = job.calendars
     return PreviewedSchedule(
         description=describe(schedule, job_id=id),
-        runs=await previewed(db, schedule, id, runs, job=job, keeps_to=calendars_given),
+        runs=await preview_runs(db, schedule, id, runs, job=job, keeps_to=calendars_given),
     )
 
 
-async def previewed(  # noqa: PLR0913 - what runs are judged by
+async def preview_runs(  # noqa: PLR0913 - what runs are judged by
     db: Database,
     schedule: Schedule,
     id: UUID,
@@ -81,7 +81,7 @@ async def outlook_of(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
     """
     course = course_of(job, now=now)
     runs = [] if job.paused else [*islice(course, OUTLOOK_RUNS)]
-    shown = await previewed(db, course.schedule, job.id, runs, job=job, keeps_to=job.calendars)
+    shown = await preview_runs(db, course.schedule, job.id, runs, job=job, keeps_to=job.calendars)
     starts = (
         one.effective_at
         if one.closed_until is None

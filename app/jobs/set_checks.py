@@ -19,7 +19,7 @@ from app.wire.alerts import RuleDocument
 WRITTEN = frozenset({Action.CREATE, Action.CHANGE})
 
 
-async def checked_bindings(
+async def check_set_bindings(
     db: Runner, desired: Desired, writes: Sequence[JobWrite]
 ) -> list[FieldError]:
     """Refuse what would send a secret to other hosts; return what refers to secrets not set.
@@ -85,7 +85,7 @@ async def check_references(db: Runner, desired: Desired) -> None:
             wanted.setdefault(key, []).append(joined("rules", name, "job"))
     ours = {*desired.others, *((MemberKind.JOB, name) for name in desired.jobs)}
     elsewhere = [key for key in wanted if key not in ours]
-    there = await sets.existing(db, elsewhere) if elsewhere else frozenset()
+    there = await sets.list_existing(db, elsewhere) if elsewhere else frozenset()
     errors = [
         FieldError(field=field, message=f"no {kind} has the name {name!r}: add it, or correct this")
         for kind, name in elsewhere

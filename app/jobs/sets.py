@@ -28,7 +28,7 @@ from app.jobs.set_checks import (
     WRITTEN,
     check_channels,
     check_references,
-    checked_bindings,
+    check_set_bindings,
     placed_in,
 )
 from app.jobs.set_input import PLURALS, Desired
@@ -52,7 +52,7 @@ async def plan_set(db: Database, clock: PolledClock, keys: SecretKeys, desired: 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    present, planned = await planned_in(db, clock, keys, desired)
+    present, planned = await plan_in(db, clock, keys, desired)
     await rehearse_calendars(db, clock, desired, present, planned)
     return planned.plan
 
@@ -88,7 +88,7 @@ async def apply_once(
         async with db.transaction() as transaction:
             await queue_now(transaction)
             await sets.lock(transaction)
-            present, planned = await planned_in(transaction, clock, keys, desired)
+            present, planned = await plan_in(transaction, clock, keys, desired)
             refuse_conflicts(planned.plan)
             if desired.digest not in (None, planned.plan.digest):
                 message = (
@@ -103,10 +103,10 @@ async def apply_once(
     return planned.plan
 
 
-async def planned_in(
+async def plan_in(
     db: Acting, clock: PolledClock, keys: SecretKeys, desired: Desired
 ) -> tuple[Present, Planned]:
-    """Plan a set by what there is.
+    """Plan a set by what there is in the database.
 
     Raises:
         InvalidInput: naming every field that is wrong.
@@ -117,7 +117,7 @@ async def planned_in(
     await check_references(db, desired)
     await check_channels(db, desired, planned.plan)
     await check_room(db, sum(one.stored is None for one in planned.writes))
-    warnings = await checked_bindings(db, desired, planned.writes)
+    warnings = await check_set_bindings(db, desired, planned.writes)
     return present, replace(planned, plan=replace(planned.plan, warnings=warnings))
 
 

@@ -163,7 +163,7 @@ class BulkWorker:
             id,
             work,
             instance=self.instance,
-            reached=await bulk.reached_by(self.db, id),
+            reached=await bulk.read_reached(self.db, id),
             rate=request.rate if request.action in STARTING else None,
             clock=self.monotonic,
         )

@@ -54,6 +54,6 @@ class Concerned:
     async def ask(self, question: Question) -> None:
         """Ask for all jobs of a question; an error is kept in it."""
         try:
-            question.concerned = await maintenance.concerned(self.db, sorted(question.job_ids))
+            question.concerned = await maintenance.list_concerned(self.db, sorted(question.job_ids))
         except Exception as error:  # noqa: BLE001 - raised again for each who waits
             question.error = error

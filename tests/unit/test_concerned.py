@@ -32,7 +32,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     asked = Asked()
-    monkeypatch.setattr(maintenance, "concerned", asked)
+    monkeypatch.setattr(maintenance, "list_concerned", asked)
     return asked
 
 
