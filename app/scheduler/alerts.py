@@ -42,27 +42,27 @@ from app.timers import Monotonic
 PASS_SECONDS = 1.0
 """The time between two passes while there are rules, or something is to be delivered."""
 DUTY = 0.1
-"""The most of its time that an instance spends on what has happened, and on how jobs stand."""
+"""The most of its time that an instance spends on judging executions, and on how jobs stand."""
 QUICK_SECONDS = 0.1
-"""A look at how jobs stand that takes no longer is as often as a pass."""
+"""A look at how jobs stand that takes no longer is made in every pass."""
 MAX_SECONDS = 300.0
-"""How soon to ask for rules at the latest; a notification tells of the first one."""
+"""The longest time between two questions for rules; a notification tells of the first rule."""
 TOGETHER_SECONDS = 30.0
-"""How long a channel is told nothing of the same rule and event after a message: what comes
-meanwhile goes out as one. The first message waits for nothing."""
+"""How long a channel is told nothing of the same rule and event after a message: alerts that come
+meanwhile go out as one message. The first message waits for nothing."""
 LOOK_SECONDS = 1.0
-"""How long a statement may take that looks for jobs which stand as rules watch for."""
+"""How long a statement may take that searches for jobs which stand as rules watch for."""
 MIN_REST_SECONDS = 10.0
-"""How long no jobs are looked for by a rule for which that took longer; doubled each time."""
+"""How long no jobs are searched for by a rule whose statement took longer; doubled each time."""
 REST_SECONDS = 600.0
-"""How long no jobs are looked for by it at most."""
+"""The longest time that no jobs are searched for by such a rule."""
 RUNNING = 200
 """Of how many executions under way one statement asks whether they take long beside others."""
 SETS_OF_RULES = 100
 """For how many sets of rules it is known where they go on."""
 STAGE_SECONDS = 5.0
-"""After how long the rest of what is to be judged waits for the next pass, as what is told by then
-has to be sent; rules take turns."""
+"""How long a pass judges executions: the rest waits for the next pass, as the alerts that are told
+by then have to be sent; rules take turns."""
 BATCH = 1000
 """How many executions and states are handled at a time."""
 SEND_BATCH = 20_000
@@ -135,10 +135,10 @@ class Alerting:
         return f"<Alerting: {self.db}>"
 
     async def work(self) -> bool:
-        """Do what there is to do; return whether there is anything to come back to.
+        """Judge, send and follow; return whether there is a rule, or anything to deliver.
 
-        Nothing is done while the database's clock shows what is not believed: by a clock that is
-        ahead all jobs are late, and what is sent is due on the day that it shows.
+        Nothing is done while the time of the database's clock is not believed: by a clock that is
+        ahead all jobs are late, and deliveries are due on the day that the clock shows.
         """
         self.looked_seconds = 0.0
         work = await alerts.read_work(self.db)

@@ -17,8 +17,8 @@ AGAIN = timedelta(seconds=5)
 async def judge(db: Database, claim: Claim, *, now: datetime) -> Settlement:
     """Return how to settle the claim of a check, by the pings that have come.
 
-    A target that is invalid makes the job invalid. While the pings cannot be read, the job is put
-    off.
+    A target that is invalid makes the job invalid. While the pings cannot be read, the claim is
+    deferred.
     """
     try:
         target = decode_target(claim.kind, claim.target.encode())

@@ -39,10 +39,10 @@ SLACK = timedelta(minutes=1)
 
 
 class Closings:
-    """Judges the first attempt of each run whose job has calendars, or a gap between its runs.
+    """Judges the first attempt of each run that calendars, windows or a gap may keep from starting.
 
     The calendars are read as they are when the run is due, so a change of one needs no other plan.
-    Jobs without any never come here.
+    Jobs without calendars and a gap come here only while there are windows.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Closings:
         return settlement or too_soon(held.claim, now=now)
 
     async def never_open(self, claim: Claim) -> Settlement | None:
-        """Return how to settle a claim of a job whose calendars leave it no run; None: they do."""
+        """Return how to settle a claim whose job's calendars leave it no run; None for another."""
         spans = await calendars.open_spans(self.db, claim.calendars, since=claim.scheduled_for)
         # In a thread, as there may be thousands of spans.
         return None if spans is None else await asyncio.to_thread(never_open, claim, spans)
@@ -126,7 +126,7 @@ class Closings:
     async def under_maintenance(
         self, held: HeldClaim, *, at: datetime, until: datetime, now: datetime
     ) -> Settlement | None:
-        """Ask what windows make of a claim whose run is due at an instant; None: it is open."""
+        """Return how windows settle a claim whose run is due at an instant; None: it may start."""
         claim = held.claim
         maintained = await maintenance.closing(
             self.db, claim.job_id, at=at, since=claim.scheduled_for, until=until

@@ -8,7 +8,7 @@ from app.db import Database, maintenance
 
 
 class Question:
-    """Jobs that are asked for in one statement, and what came of it."""
+    """Jobs that are asked for in one statement, and its answer or error."""
 
     def __init__(self) -> None:
         self.job_ids: set[UUID] = set()
@@ -39,7 +39,7 @@ class Concerned:
         """Return whether a window, whenever its time is, concerns a job by the tags it has now.
 
         Raises:
-            Exception: that could not be asked; so hears everybody who waited for the same question.
+            Exception: the database could not be asked; all that wait for the same answer get it.
         """
         question = self.next
         question.job_ids.add(job_id)

@@ -22,23 +22,25 @@ from app.scheduler.isolation import Isolation
 from app.scheduler.notify import Wakeup
 
 START_SECONDS = 4.5
-"""How long after its claim a job of a flow with a rate may start; the database counts it as started
-half a second later than that until it is told (tocsin.permit)."""
+"""How long after its claim a job of a flow with a rate may start. The database counts the job as
+started half a second later than that, until it is told of the start (tocsin.permit)."""
 SENT_SECONDS = 5.0
-"""How long after its claim, or after that was told, the request of such a job may go out. One that
-waits for a connection for longer is told as one that is yet to start, so that it counts."""
+"""How long after its claim, or after the database was told that it is yet to start, the request of
+such a job may go out. One that waits for a connection for longer is told of again, so that the
+database counts it."""
 AGAIN_SECONDS = 3.0
-"""How long before that is told again."""
+"""How long after it was told, the database is told again of requests that are yet to go out."""
 CHECK_SECONDS = 0.25
-"""How often to look for claims of which that is to be told."""
+"""How often to search for claims whose requests are yet to go out."""
 KEYS = 64
 """The most flows that one look asks for."""
 FEW_KEYS = 16
-"""The most that it asks for where there is room for few jobs."""
+"""The most flows that one look asks for where there is room for few jobs."""
 SCAN_SECONDS = 30.0
 """The longest time between two scans of all flows; half a lease, if that is shorter."""
 PACE = 100.0
-"""The pause after a scan, in multiples of the scan's duration, if that is longer."""
+"""The pause after a scan, in multiples of the scan's duration, where that is longer than
+`SCAN_SECONDS`."""
 TELL_SECONDS = 0.01
 """How long starts are gathered before they are told."""
 HOLD_SECONDS = 2.0
@@ -54,19 +56,20 @@ class Grant:
 
     def __init__(self, *, asked_at: float) -> None:
         self.asked_at = asked_at
-        """When the look began, monotonic."""
+        """When the look began, monotonic seconds."""
         self.told_at = asked_at
-        """When it was last told that some are yet to start, monotonic; at first by the claim."""
+        """When the database was last told that some are yet to start, monotonic seconds; at first
+        by the claim."""
         self.waiting: set[int] = set()
         """The executions of which no request has gone out."""
         self.begun: set[int] = set()
-        """Those of them that have begun: they wait for a name, a connection or a token."""
+        """The executions in `waiting` that wait for a name, a connection or a token."""
         self.open: set[int] = set()
         """The executions that are not settled."""
         self.many = 0
-        """How many have started."""
+        """How many requests have gone out."""
         self.latest: datetime | None = None
-        """When the last of these has."""
+        """When the last of these went out."""
 
     def __repr__(self) -> str:
         return f"<Grant: {self.many} started, {len(self.waiting)} wait, {len(self.open)} are open>"
@@ -80,7 +83,7 @@ class Grant:
 
 
 class Flows:
-    """When this instance looks at which flow, and what it has to tell of the starts of each."""
+    """Knows when to look at which flow, and tells the database of the starts of each."""
 
     def __init__(self, isolation: Isolation, wakeup: Wakeup) -> None:
         self.db = isolation.db
@@ -221,7 +224,7 @@ class Flows:
         """Note that the request of an execution of a flow with a rate goes out now.
 
         Raises:
-            PermitOver: that could not be told in time, as the database was away: it may not.
+            PermitOver: the request may not go out, as the database could not be told in time.
         """
         found = self.grant_of(claim)
         if found is not None and claim.execution_id in found.waiting:
@@ -275,7 +278,7 @@ class Flows:
                 self.note(key)
 
     async def keep_extending(self) -> None:
-        """Tell of executions that have begun and wait for long, until cancelled."""
+        """Tell the database of executions that have begun and wait for long, until cancelled."""
         while True:
             await self.has_begun.wait()
             await asyncio.sleep(CHECK_SECONDS)
@@ -301,7 +304,7 @@ class Flows:
     async def hold(self, key: str, report: Report, *, now: datetime) -> None:
         """Hold a flow from `now` on, if the answer of its target asks for that.
 
-        Never raises: without it the other jobs of the flow are told the same by the target.
+        Never raises: if the flow is not held, its target asks the same of its other jobs.
         """
         seconds = hold_seconds(report)
         if seconds is None:
@@ -316,9 +319,9 @@ class Flows:
 
 
 def yet_to_start(key: tuple[str, datetime], grant: Grant, *, now: float) -> Starts:
-    """Return what is told of a grant some of whose requests go out up to `SENT_SECONDS` from now.
+    """Return what to tell of a grant some of whose requests go out up to `SENT_SECONDS` from now.
 
-    Half a second more is told, as that is a while on another clock.
+    The starts are said to be half a second later than that, as the database has another clock.
     """
     seconds = now - grant.asked_at + SENT_SECONDS + 0.5
     return Starts(

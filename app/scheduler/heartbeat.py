@@ -21,9 +21,9 @@ async def keep_beating(
 ) -> None:
     """Call `url` every `seconds` while no job has waited for `late_seconds`, until cancelled.
 
-    What waits to be planned counts as what waits to start.
+    A job that waits to be planned counts as one that waits to start.
 
-    Whoever listens there notices by the silence that jobs are late, that the database does not
+    The service at `url` notices by the silence that jobs are late, that the database does not
     answer, or that no instance runs. A call that fails is told, and not repeated before the next.
     """
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)

@@ -13,28 +13,28 @@ from app.scheduler.tasks import MAX_SECONDS, keep_up
 from app.telemetry import Observers
 
 MAX_SPANS = 10_000
-"""With more, the windows are asked of every run."""
+"""If the windows have more spans, the database is asked of every run."""
 
 
 class Windows:
-    """Tells which runs have to be asked for; without windows that costs them nothing.
+    """Tells of which runs the database has to be asked; without windows a run costs nothing more.
 
-    What a window makes of a run the database says, by the tags of its job.
+    The database says what a window makes of a run, by the tags of its job.
     """
 
     def __init__(self) -> None:
         self.spans: Sequence[Span] = ()
         self.told = asyncio.Event()
-        """Set when calendars or windows may have changed, for what follows from that."""
+        """Set when calendars or windows may have changed: jobs may have to be replanned."""
         self.changed = asyncio.Event()
-        """The same, for the time of the windows, which is read at once."""
+        """Set at the same time: the time of the windows is to be read again."""
         self.reading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Windows: {len(self.spans)} spans>"
 
     async def begin(self, db: Runner) -> None:
-        """Read the time on a new session, which hears nothing of what was changed before it."""
+        """Read the time on a new session, which was not notified of changes before it began."""
         await self.read(db)
         self.told.set()
 
@@ -44,7 +44,7 @@ class Windows:
         self.changed.set()
 
     async def read(self, db: Runner) -> None:
-        """Read the time of the windows, one read after the other: the last one knows best."""
+        """Read the time of the windows, one read after the other: the last one has the newest."""
         async with self.reading:
             spans = await maintenance.read_spans(db)
             self.spans = spans if len(spans) <= MAX_SPANS else [Span(EARLIEST, LATEST)]
@@ -58,8 +58,8 @@ class Windows:
 async def keep_windows(db: Database, observers: Observers, windows: Windows) -> None:
     """Read the time of the windows whenever it may have changed; ends only when cancelled.
 
-    Apart from what follows from a change: jobs by the thousand may be replanned for a calendar, and
-    a window that begins at once does not wait for them.
+    Apart from the replanning that follows from a change: a window that begins at once does not wait
+    for a calendar by which thousands of jobs are replanned.
     """
     await keep_up(
         lambda: windows.read(db), windows.changed, observers, where="windows", wait=MAX_SECONDS

@@ -28,7 +28,7 @@ AFTER_FAILURE_SECONDS = 2.0
 """How long a part rests at least after it could not be read."""
 MAX_REST_SECONDS = 30.0
 LEFT_BEHIND = 4
-"""A part so many times as old as it may be is read at once, and not in its turn."""
+"""A part is read at once, and not in its turn, if it is so many times as old as it may be."""
 
 
 class Seen(Struct, Generic[T], frozen=True, kw_only=True):
@@ -70,22 +70,23 @@ class Fact(Generic[T]):
 
     @property
     def age(self) -> float:
-        """How many times as old it is as it may be."""
+        """The age of the part in multiples of `seconds`, the oldest that it may be."""
         return (self.clock() - self.began) / self.seconds
 
     @property
     def waited(self) -> float:
-        """How many times as long ago as it may be it was last tried to read it."""
+        """The time since a reading was last tried, in multiples of `seconds`."""
         return (self.clock() - self.tried) / self.seconds
 
     def is_due(self) -> bool:
-        """Return whether it is to be read, and is not being read."""
+        """Return whether the part is to be read, and is not being read."""
         return self.reading is None and self.clock() >= self.due
 
     async def seen(self, *, stale: float = 0.0) -> Seen[T]:
-        """Return it, read anew if it is due; what is older by up to `stale` seconds is not awaited.
+        """Return the part, read anew if a reading is due.
 
-        It is waited for no longer than its `patience`.
+        The reading is waited for, if the last one began `stale` seconds ago or earlier, for
+        `patience` seconds at most; after that the part is returned as it was.
         """
         if self.is_due():
             self.reading = asyncio.create_task(self.renew(), name="part of a page")
@@ -97,12 +98,12 @@ class Fact(Generic[T]):
         return self.shown()
 
     def shown(self) -> Seen[T]:
-        """Return it as it is."""
+        """Return the part as it was last read."""
         return Seen(value=self.value, at=self.read_at, trouble=self.trouble)
 
     @property
     def trouble(self) -> str:
-        """Why it is not as new as it may be."""
+        """Why the part is not as new as it may be; empty if it is."""
         match self.error:
             case None if self.value is None and self.read_at is None:
                 return "This is still being read."
@@ -113,7 +114,7 @@ class Fact(Generic[T]):
                 return told(self.error, then="it is tried again soon")
 
     async def renew(self) -> None:
-        """Read it."""
+        """Read the part, and plan when it may be read again."""
         began = self.tried = self.clock()
         least = self.seconds
         try:
