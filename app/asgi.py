@@ -341,7 +341,7 @@ def first(request: ApiRequest) -> Response[None] | None:
 def provide_db(state: State, scope: Scope) -> Database:
     """Return the database, acting for the caller of the request, as a handler's `db`.
 
-    It is the pool; for a dry run, or with an Idempotency-Key, the transaction of the request.
+    Usually that is the pool; for a dry run, or with an Idempotency-Key, the request's transaction.
     """
     db: Database = scope["state"].get(HELD, state.db)
     caller = scope.get("user")

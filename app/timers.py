@@ -39,7 +39,7 @@ class SharedTimers:
     """Timers of which few are left when their time comes, such as those of time-outs.
 
     One timer of the event loop serves all that are due within the same second. Those that are left
-    at its beginning get timers of their own. A timer of uvloop costs more than the rest of a
+    when that second begins get timers of their own. A timer of uvloop costs more than the rest of a
     time-out.
     """
 

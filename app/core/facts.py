@@ -240,7 +240,7 @@ class Alerted(Struct, frozen=True, kw_only=True):
 
     rule: str
     alert_event: str
-    """What of: `failed`, `recovered` and so on; `event` is the name of a line in the log."""
+    """The event of the rule, such as `failed`; `event` is the name of a line in the log."""
     job_id: UUID
 
 

@@ -194,7 +194,7 @@ async def list_running(
 ) -> list[Happened]:
     """List executions under way for longer that some rules on slow ones have yet to count.
 
-    So many of those behind one, by their numbers.
+    At most `limit` of them, in the order of their ids, from the first one behind `after`.
     """
     rows = await db.fetch(
         "alerts.running", rule_ids=rule_ids, seconds=seconds, after=after, limit=limit

@@ -31,7 +31,7 @@ class Done(Struct, kw_only=True):
     """What a step has done."""
 
     reached: str
-    """What comes before the next step."""
+    """The job or execution behind which the next step begins."""
     matched: int = 0
     changed: int = 0
     unchanged: int = 0

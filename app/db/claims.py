@@ -175,8 +175,8 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     - `since`: jobs that were due earlier are left alone.
     - `believed`: jobs that are due later are left alone, even if the database's clock says so.
     - `aside`, `only`: the jobs to leave alone; the jobs to claim, None for all others.
-    - `by_priority`: claim by rank instead of in the order in which jobs came due. That costs more,
-      and matters only where more is due than is claimed.
+    - `by_priority`: claim by rank instead of in the order in which jobs came due. To claim by rank
+      costs more, and matters only where more is due than is claimed.
     """
     rows = await session.fetch(
         "claims.look_by_priority" if by_priority else "claims.look",

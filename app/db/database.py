@@ -22,8 +22,8 @@ GIVE_BACK_SECONDS = 1.0
 """How long the pool may take to cancel a statement that timed out and to reuse its connection."""
 
 CAUGHT_SECONDS = 0.5
-"""How much longer than its limit a statement of limited time may take. One that goes on has caught
-its cancellation, as a user's trigger can, and its session is ended."""
+"""How much longer than its limit a statement of limited time may take. A statement that goes on has
+caught its cancellation, as a user's trigger can, and its session is ended."""
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the row that passes this size: about twelve jobs of the largest size."""

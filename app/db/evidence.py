@@ -22,7 +22,7 @@ async def record(db: Runner, executions: Sequence[Execution]) -> set[int]:
 async def free_cancelled(db: Runner, late: Sequence[Claim], *, instance: str) -> set[int]:
     """Return the ids of those executions, of claims that `instance` lost, that were cancelled.
 
-    They are cut off by now: what is left of their leases is freed.
+    These executions are cut off by now: what is left of their leases is freed.
     """
     rows = await db.fetch(
         "evidence.free_cancelled",

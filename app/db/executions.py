@@ -115,10 +115,7 @@ async def find(db: Runner, execution_id: int) -> Execution:
 
 
 async def list_around(db: Database, one: Execution, *, limit: int) -> list[Execution]:
-    """List executions of the same job, up to `limit` before and after one, the newest first.
-
-    It is among them.
-    """
+    """List an execution with up to `limit` of its job before and after it, the newest first."""
     same = ExecutionFilter(job_id=one.job_id)
     before = await list_page(db, same, before=min(one.id + 1, INT8_MAX), limit=limit)
     later = await db.fetch("executions.later", job_id=one.job_id, execution_id=one.id, limit=limit)

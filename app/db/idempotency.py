@@ -33,11 +33,12 @@ class Kept(Struct, frozen=True, kw_only=True):
 async def begin(db: Runner, id: bytes, *, request: bytes, owner: str) -> Kept | None:
     """Enter a request if it is the first with its key; else return the answer that is kept.
 
-    One that is under way, in whatever process, is over when its transaction is. One that was
-    entered in a transaction of its own is over when its answer is kept, or after `GONE_SECONDS`.
+    A request that is under way, in whatever process, is over when its transaction is. A request
+    that was entered in a transaction of its own is over when its answer is kept, or after
+    `GONE_SECONDS`.
 
     Raises:
-        RequestUnderWay: it is not over within `TRY_SECONDS`.
+        RequestUnderWay: the first request is not over within `TRY_SECONDS`.
     """
     [row] = await db.fetch("idempotency.patience", setting=f"{TRY_SECONDS * 1000:.0f}ms")
     while True:

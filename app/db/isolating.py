@@ -318,8 +318,8 @@ async def interrupt(
 
     Return whether there was one.
 
-    They are cancelled only if users have something on the jobs or the executions that may take
-    long for one row; with `locks`, statements that wait for a lock are cancelled in any case.
+    Statements are cancelled only if users have something on the jobs or the executions that may
+    take long for one row; with `locks`, those that wait for a lock are cancelled in any case.
     """
     rows = await db.fetch(
         "isolating.interrupt", application_name=application_name, seconds=seconds, locks=locks

@@ -109,9 +109,9 @@ async def insert(db: Acting, jobs: Sequence[PlannedJob]) -> list[StoredJob]:
 
 
 def line_for(db: Acting) -> AbstractAsyncContextManager[object]:
-    """Return what has the statements of a process that wait for the same key wait one by one.
+    """Return the lock by which statements of this process that wait for one key wait in turn.
 
-    So they take one connection of the pool. Those of a transaction have theirs already.
+    So these take one connection of the pool. Statements of a transaction have theirs already.
     """
     if type(db) is not Database:
         return nullcontext()

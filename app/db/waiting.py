@@ -19,7 +19,7 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What is to be written about such a job, if its `edited_at` is unchanged."""
+    """What is to be written about a waiting job, if its `edited_at` is unchanged."""
 
     job_id: UUID
     edited_at: datetime
@@ -28,7 +28,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Written(Struct, frozen=True, kw_only=True):
-    """What became of plans or verdicts; jobs that are locked or were edited are in neither list."""
+    """Which findings were written and which not; jobs locked or edited are in neither list."""
 
     written: list[UUID]
     suppressed: list[UUID]

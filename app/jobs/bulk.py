@@ -43,7 +43,7 @@ class Item(Struct, frozen=True, kw_only=True):
     """One of the jobs, or executions, of a part."""
 
     key: str
-    """What a bulk action has reached once it is done with this one."""
+    """The `reached` of a bulk action once it is done with this item."""
     job_id: UUID
     execution_id: int | None = None
     problem: str | None = None
@@ -128,7 +128,7 @@ class OnJobs:
         self.clock = clock
         self.asked_at = asked_at
         self.limits = limits
-        """Those of the API key that asked, to which edits keep."""
+        """The limits of the API key that asked, to which edits keep."""
 
     def __repr__(self) -> str:
         return f"<OnJobs: {self.request.action}>"

@@ -35,7 +35,7 @@ async def check_calendars(
 ) -> None:
     """Refuse jobs whose calendars close every run that is planned; those without cost nothing.
 
-    What there is no calendar for, Postgres refuses. `places`: those of the jobs in their batch.
+    Postgres refuses names without a calendar. `places`: the places of the jobs in their batch.
 
     Raises:
         InvalidInput: for `calendars` of the first such job.

@@ -66,7 +66,7 @@ class NewPlans:
     def __init__(self, now: datetime, *, limits: KeyLimits) -> None:
         self.now = now
         self.limits = limits
-        """Those of the API key that the jobs are written with."""
+        """The limits of the API key that the jobs are written with."""
         self.shared: dict[Schedule, NewPlan | InvalidInput] = {}
 
     def plan(self, written: Schedule, *, job_id: UUID) -> NewPlan:

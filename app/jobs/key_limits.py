@@ -20,7 +20,7 @@ from app.wire.alerts import ChannelDocument
 def target_errors(kind: str, target: dict[str, Any], limits: KeyLimits) -> Iterator[KeyLimitError]:
     """Refuse a target, checked before, that leads where a job of the key may not send to.
 
-    It may have `***`, references and templates, none of which can stand for a host.
+    The target may have `***`, references and templates, none of which can stand for a host.
     """
     if limits.allowed_hosts is None or kind == CHECK:  # which calls nobody
         return
@@ -64,7 +64,7 @@ async def queue(db: Acting) -> None:
 
 
 class NotYet(Exception):
-    """Others that make jobs with the same key have yet to commit: begin anew, later."""
+    """Other requests that make jobs with the same key have yet to commit: begin anew, later."""
 
 
 async def queue_now(db: Acting) -> None:

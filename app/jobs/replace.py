@@ -99,9 +99,9 @@ def check_names(given: Sequence[Named]) -> None:
 class Replacing:
     """The jobs of one request, read, checked, planned and written part by part.
 
-    A part is drafted while Postgres writes the one before and reads the one after. What there is
-    comes in the order of the ids, and what is new in that of the names: so two such requests wait
-    for each other's rows, and never both at once.
+    A part is drafted while Postgres writes the one before and reads the one after. Jobs that exist
+    come in the order of their ids, and new ones in the order of their names: so one of two such
+    requests may wait for rows of the other, but never both at once.
     """
 
     def __init__(

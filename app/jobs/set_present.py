@@ -25,12 +25,12 @@ from app.wire.flows import FlowLimits
 
 
 class Present(Struct, frozen=True, kw_only=True):
-    """What there is of a set, and of what it wants to have."""
+    """The members of a set, and other jobs, calendars and so on with names that its file has."""
 
     members: Mapping[Key, Member]
-    """What belongs to this set."""
+    """The members of this set."""
     foreign: Mapping[Key, Member]
-    """What belongs to other sets, and is wanted."""
+    """The members of other sets with names that the file has."""
     jobs: Sequence[StoredJob]
     owners: Mapping[UUID, Member]
     """Which members these jobs are, of whatever set."""

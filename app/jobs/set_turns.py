@@ -27,10 +27,10 @@ async def apply_in_turn(
 ) -> SetPlan:
     """Apply a set as `apply_set` does, one at a time in this process: each takes a connection.
 
-    Others have their turn while one waits for those that make jobs with its key.
+    While an application waits for requests that make jobs with its key, others have their turn.
 
     Raises:
-        DatabaseUnavailable: these take too long.
+        DatabaseUnavailable: those requests take too long.
         InvalidInput, SetConflict: as `apply_set`.
     """
     until = monotonic() + PATIENCE_SECONDS

@@ -126,7 +126,8 @@ async def rehearse_calendars(
 ) -> None:
     """Refuse jobs whose calendars, as the set has them, close all their runs.
 
-    What calendars make of runs is known once they are written: they are, and taken back.
+    What calendars make of runs is known once they are written: so they are written, in a
+    transaction that is rolled back.
 
     Raises:
         InvalidInput: as an application would.

@@ -65,8 +65,8 @@ class Where(Struct, frozen=True):
     def addresses_for(self, secret: Path) -> Iterable[Iterable[object]]:  # noqa: ARG002 - for others
         """Return those of the URLs that the secret at this place of a target is meant for, by use.
 
-        The first are of the servers that it is sent to. Others may be of those that get what it is
-        exchanged for. An edit that keeps the secret may add no server to either.
+        The first are of servers that the secret is sent to. Others may be of servers that get what
+        it is exchanged for. An edit that keeps the secret may add no server to either.
         """
         return (self.addresses(),)
 
@@ -160,7 +160,7 @@ class Context(Unshown, frozen=True, kw_only=True):
     def idempotency_key(self) -> str:
         """The name of the run, the same for all its attempts: receivers recognise repetitions.
 
-        That of a test is no run's.
+        The key of a test ends in `:test`, so that it is the name of no run.
         """
         is_test = self.trigger == TEST
         return f"{self.job_id}:{self.run}{':test' if is_test else ''}"

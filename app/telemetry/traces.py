@@ -100,8 +100,8 @@ class GivenIds(IdGenerator):
 class Traces:
     """An observer that makes spans of attempts, and of runs once they are over.
 
-    What they link to is looked up beside the executions, so no job waits. A collector that takes no
-    spans costs memory up to OpenTelemetry's bounds, and the spans.
+    The links of spans are looked up beside the executions, so no job waits. With a collector that
+    takes no spans these are kept in memory up to OpenTelemetry's bounds, and then lost.
     """
 
     def __init__(self, provider: TracerProvider, ids: GivenIds, *, look_up: LookUp) -> None:

@@ -40,7 +40,7 @@ class Named(Struct, frozen=True):
 def is_traced(environ: Mapping[str, str]) -> bool:
     """Return whether spans are to be sent, as OpenTelemetry's own variables say.
 
-    They are where there is an address to send them to, or `OTEL_TRACES_EXPORTER` is `otlp`.
+    Spans are sent where there is an address to send them to, or `OTEL_TRACES_EXPORTER` is `otlp`.
 
     Raises:
         InvalidSettings: a variable asks for an exporter or a protocol that there is not.

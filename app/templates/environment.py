@@ -33,7 +33,7 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     ),
     "attempt": frozenset(),
 }
-"""What there is, each with its parts."""
+"""The variables that templates can refer to, each with its parts."""
 
 
 class Instant(datetime):

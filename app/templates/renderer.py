@@ -66,9 +66,9 @@ class RendererCrowded(AppError):
 class Renderer:
     """Renders the templates of one instance, in three processes that do not wait for each other.
 
-    One renders templates that were quick before, one those that are new here, and one those that
-    were slow: so whoever writes new templates, however many and however slow, makes none late that
-    others have had rendered.
+    One process renders templates that were quick before, one those that are new here, and one those
+    that were slow: so new templates, however many and however slow, delay none that were rendered
+    before.
     """
 
     def __init__(self) -> None:

@@ -103,9 +103,9 @@ def check_kept(
 ) -> None:
     """Refuse a target that would send secrets of the job elsewhere which nobody has written out.
 
-    Whoever may edit a job, or send a test of it, need not know its secrets, and could have them
-    sent to a server of their own. `target` and `kept` are in clear. Each secret is judged by where
-    it is meant for, see `Where.addresses_for`.
+    A caller who may edit a job, or send a test of it, need not know its secrets, and could have
+    them sent to a server of their own. `target` and `kept` are in clear. Each secret is judged by
+    where it is meant for, see `Where.addresses_for`.
 
     Raises:
         InvalidInput: naming every such secret.

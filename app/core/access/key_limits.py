@@ -89,8 +89,8 @@ def ended(
 ) -> JobDocument:
     """Return a job as it is to be written, with an end if it recurs, has none and gets one.
 
-    A job that has an end ahead of its start keeps it, so that to write the same again changes
-    nothing. One that another client left without an end is given none as long as its schedule
+    A job that has an end ahead of its start keeps that end, so that to write the same again changes
+    nothing. A job that another client left without an end is given none as long as its schedule
     stays as it is. No end is later than the last instant that a job can have.
     """
     seconds = limits.default_ends_in_seconds

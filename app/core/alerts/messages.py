@@ -38,7 +38,7 @@ class Message(Struct, frozen=True, kw_only=True):
     instead_of: str | None = None
     """The channel that could not deliver it."""
     incident: UUID | None = None
-    """What the incident is known by that it opens, is about or ends."""
+    """The id of the incident that the message opens, is about or ends."""
 
     @property
     def event(self) -> str:
@@ -89,7 +89,7 @@ def sentence(alert: Alert) -> str:
 
 
 IN_A_ROW = frozenset({"failed", "exhausted", "missed", "slow"})
-"""What is told with how many times it came in a row."""
+"""The events that are told with how many times they came in a row."""
 
 
 def over(alert: Alert) -> bool:

@@ -243,8 +243,9 @@ def alertmanager(message: Message) -> list[dict[str, Any]]:
 def posted(one: Alert) -> dict[str, Any]:
     """Return one alert of Alertmanager, whose labels are the same when it begins and ends.
 
-    It refuses all of a request for one that ends before it starts, as after a step of the clock. By
-    github.com/prometheus/alertmanager: api/v2/openapi.yaml, and `Validate` of alert/alert.go.
+    Alertmanager refuses a whole request for one alert that ends before it starts, as after a step
+    of the clock. See github.com/prometheus/alertmanager: api/v2/openapi.yaml, and `Validate` of
+    alert/alert.go.
     """
     labels = {
         "alertname": one.rule or "test",

@@ -38,11 +38,11 @@ class Event(StrEnum):
 
 
 OF_JOBS = frozenset({Event.INVALID, Event.LATE, Event.NOT_SUCCEEDED})
-"""What is read from how a job stands, and not from its executions: it does not come in a row."""
+"""The events that are read from how a job stands, and not from executions: none comes in a row."""
 OF_RULES = frozenset({Event.BACKLOG, Event.NO_INSTANCE})
-"""What is about no single job; it does not come in a row either."""
+"""The events that are about no single job; none of these comes in a row either."""
 STANDING = OF_JOBS | OF_RULES
-"""What is looked for apart from executions."""
+"""The events that are searched for apart from executions."""
 NO_JOB = UUID(int=0)
 """Stands in a state for the job of what is about none."""
 MIN_SLOW_SECONDS = 1.0

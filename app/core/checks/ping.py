@@ -18,7 +18,7 @@ class Action(StrEnum):
     """What a ping says of the run that it is about."""
 
     START = "start"
-    """It begins."""
+    """The run begins."""
     SUCCESS = "success"
     FAIL = "fail"
     LOG = "log"

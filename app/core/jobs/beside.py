@@ -23,7 +23,7 @@ class Effect(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
-    """It was so already: nothing was written."""
+    """The job was like that already: nothing was written."""
 
 
 class MissedRuns(Struct, frozen=True, kw_only=True):

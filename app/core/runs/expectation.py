@@ -91,10 +91,10 @@ def is_last(claim: Claim) -> bool:
 
 
 def believed(pings: Pings, *, now: datetime) -> Pings:
-    """Return the pings without those of a time to come.
+    """Return the pings without those later than `now` by more than `EARLY_SECONDS`.
 
-    They came while the database's clock was ahead, which is right again; a check that took them for
-    what it waits for would miss nothing until then. One run may be told of as missed that was not.
+    These came while the database's clock was ahead, which is right again: a check that believed
+    them would miss no run until then. One run may be recorded as missed that was not.
     """
     return Pings(
         started_at=passed(pings.started_at, now=now), ended_at=passed(pings.ended_at, now=now)

@@ -255,8 +255,8 @@ def starts_by(
 def bounded(text: str, start: datetime, last: datetime) -> Iterator[datetime]:
     """Follow a rule up to an instant, even if it has no occurrence at all.
 
-    dateutil looks at its `until` only where the rule occurs, and else goes on to the year 9999. It
-    asks for the weeks of a rule once in each year that it comes to, and is ended there.
+    dateutil looks at its `until` only where the rule occurs, and else goes on to the year 9999. As
+    dateutil asks for the weeks of a rule once in each year that it comes to, it is ended there.
     """
     from dateutil.rrule import rrule, rrulestr  # noqa: PLC0415 - as icalendar
 

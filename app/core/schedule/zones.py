@@ -100,7 +100,7 @@ class InUse:
 
     rules: Rules | None = None
     setting: str = AUTO
-    """What was asked for, so that other processes can be told."""
+    """The rules that were asked for, so that other processes can be told of them."""
 
 
 def use_rules(setting: str) -> Rules:

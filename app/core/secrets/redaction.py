@@ -187,7 +187,8 @@ def suspects(
 def beginnings(secret: bytes) -> tuple[bytes, ...]:
     """Return the first bytes of a secret as forms have it, and its first letters in base64.
 
-    `secret`: its first `MAX_BEGINNING` bytes. They are kept, as jobs repeat their targets' secrets.
+    `secret`: the first `MAX_BEGINNING` bytes of the secret. Results are kept, as all executions of
+    a job have the same secrets.
     """
     forms = [base64_within(secret, offset, b"+/")[0] for offset in range(3)]
     forms += [form.replace(b" ", b"-").replace(b"/", b"_") for form in forms]  # of URLs

@@ -18,7 +18,7 @@ class FieldChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: Any = UNSET
     after: Any = UNSET
     drift: bool = False
-    """Somebody changed it elsewhere since the set was last applied."""
+    """Whether the field was changed elsewhere since the set was last applied."""
 
 
 def changes(

@@ -42,7 +42,7 @@ class Action(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     TAKE_OVER = "take_over"
-    """It is as the file has it; from then on it belongs to this set."""
+    """The member is as the file has it; from then on it belongs to this set."""
     UNCHANGED = "unchanged"
     PAUSE = "pause"
     DELETE = "delete"

@@ -24,7 +24,7 @@ class RunsChange(Struct, frozen=True, kw_only=True):
     before: Sequence[datetime]
     after: Sequence[datetime]
     dropped: Sequence[datetime]
-    """Those of `before` that the new schedule does not have."""
+    """The runs in `before` that the new schedule does not have."""
     notes: Annotated[
         Sequence[str], Meta(description="Changes of the clocks about the runs after.")
     ] = ()
