@@ -91,18 +91,19 @@ class FlowLooks:
     ) -> int:
         """Claim jobs of these flows, and note when to look at each again."""
         asked_at = self.suspects.monotonic()
-        look, stands = await flows.look(
-            db,
-            keys,
-            limit=limit,
-            ahead_seconds=ahead_seconds,
-            lease_seconds=self.lease_seconds,
-            kinds=self.suspects.kinds,
-            instance=self.isolation.instance,
-            believed=self.clock.believed(),
-            aside=self.isolation.aside() if only is None else (),
-            only=only,
-        )
+        with self.suspects.orphans.claiming():
+            look, stands = await flows.look(
+                db,
+                keys,
+                limit=limit,
+                ahead_seconds=ahead_seconds,
+                lease_seconds=self.lease_seconds,
+                kinds=self.suspects.kinds,
+                instance=self.isolation.instance,
+                believed=self.clock.believed(),
+                aside=self.isolation.aside() if only is None else (),
+                only=only,
+            )
         self.clock.observe(
             look.begun_at,
             look.ended_at,

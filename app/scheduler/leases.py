@@ -4,8 +4,8 @@ An execution whose lease cannot be extended is cut off before the lease ends.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from app.core.facts import Faulted, LeasesExtended, TakenOver
@@ -30,6 +30,8 @@ QUICK_SECONDS = 0.15
 """How long a statement may take that extends some leases, after one for all of them failed."""
 PATIENT_SECONDS = 1.5
 """How long a statement may take that extends the lease of one job, which was too slow before."""
+OTHERS_SECONDS = 1.0
+"""How long what waits for an orphan to be freed waits for other statements that claim."""
 
 
 class Leases:
@@ -220,7 +222,8 @@ class Leases:
 class Orphans:
     """Frees the leases in this instance's name of which it holds no claim.
 
-    Such orphans stem from a look whose answer was lost.
+    Such orphans stem from a look whose answer was lost. What another statement has claimed of which
+    the answer is yet to be read looks the same: nothing is freed before such statements have ended.
     """
 
     def __init__(self, isolation: Isolation, dispatcher: Dispatcher, *, quick: Database) -> None:
@@ -231,17 +234,44 @@ class Orphans:
         self.found: list[Orphan] = []
         """Orphans whose leases are to be freed."""
         self.has_found = asyncio.Event()
+        self.under_way: set[asyncio.Event] = set()
+        """One for each statement under way that claims, set once it has ended."""
 
     def __repr__(self) -> str:
         return f"<Orphans: {len(self.found)} leases to be freed>"
 
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Within this context, that of a statement which claims, take none of its for orphans.
+
+        The dispatcher takes the claims before anything else runs.
+        """
+        ended = asyncio.Event()
+        self.under_way.add(ended)
+        try:
+            yield
+        finally:
+            self.under_way.remove(ended)
+            ended.set()
+
     async def free_found(self, db: Runner, *, only: Sequence[UUID] | None = None) -> None:
         """Find orphans, and free their leases; `only`: the jobs to search, None for all.
+
+        Where statements that claim go on for longer than `OTHERS_SECONDS`, `keep_freeing` does the
+        latter.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
         """
-        await self.free(await self.find(db, only=only))
+        orphans = await self.find(db, only=only)
+        try:
+            async with asyncio.timeout(OTHERS_SECONDS):
+                await self.wait_for_claims()
+        except TimeoutError:
+            self.found += orphans
+            self.has_found.set()
+        else:
+            await self.free(orphans)
 
     async def free_later(self, db: Runner) -> None:
         """Have `keep_freeing` free the leases that `free_found` would free at once.
@@ -252,6 +282,11 @@ class Orphans:
         self.found += await self.find(db)
         if self.found:
             self.has_found.set()
+
+    async def wait_for_claims(self) -> None:
+        """Wait until the statements have ended that claim and are under way now."""
+        for ended in tuple(self.under_way):
+            await ended.wait()
 
     async def find(self, db: Runner, *, only: Sequence[UUID] | None = None) -> list[Orphan]:
         return await leases.list_orphans(
@@ -264,11 +299,15 @@ class Orphans:
         )
 
     async def free(self, orphans: Sequence[Orphan]) -> None:
-        """Free leases; a lease that cannot be freed is told of, and left to run out.
+        """Free leases but those that are held by now.
+
+        A lease that cannot be freed is told of, and left to run out.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
         """
+        held = set(execution_ids(self.dispatcher))
+        orphans = [one for one in orphans if one.execution_id not in held]
         kept: dict[UUID, str] = {}
 
         async def release(some: Sequence[Orphan]) -> None:
@@ -288,6 +327,7 @@ class Orphans:
             await self.has_found.wait()
             self.has_found.clear()
             orphans, self.found = self.found, []
+            await self.wait_for_claims()
             try:
                 await self.free(orphans)
             except Exception as error:  # noqa: BLE001 - found again when a session is opened

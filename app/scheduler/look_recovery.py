@@ -49,6 +49,8 @@ class LookRecovery:
             locks=False,  # a look passes over what is locked
         )
         """Cancels looks that take too long."""
+        self.claiming = self.suspects.orphans.claiming
+        """The context of a statement that claims, see `Orphans`."""
 
     def __repr__(self) -> str:
         return f"<LookRecovery: claims at least {self.least}, {self.watch}>"

@@ -169,7 +169,7 @@ class Poller:
         self.raised.begin()
         limit = min(room, FEW)
         try:
-            with self.recovery.watch:
+            with self.recovery.watch, self.recovery.claiming():
                 found = await raised.look(
                     session,
                     limit=limit,
@@ -226,7 +226,7 @@ class Poller:
         self.scan_start.behind = behind = self.recovery.sweep.behind
         since = self.scan_start.since(asked_at)
         try:
-            with self.recovery.watch:
+            with self.recovery.watch, self.recovery.claiming():
                 look = await claims.look(
                     session,
                     limit=limit,

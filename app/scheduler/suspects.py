@@ -218,17 +218,18 @@ class Suspects:
         self.claiming += 1
         self.idle.clear()
         try:
-            look = await claims.look(
-                db,
-                limit=len(ids),
-                ahead_seconds=ahead_seconds,
-                lease_seconds=self.isolation.lease_seconds,
-                kinds=self.kinds,
-                instance=self.isolation.instance,
-                since=since,
-                believed=self.clock.believed(),
-                only=ids,
-            )
+            with self.orphans.claiming():
+                look = await claims.look(
+                    db,
+                    limit=len(ids),
+                    ahead_seconds=ahead_seconds,
+                    lease_seconds=self.isolation.lease_seconds,
+                    kinds=self.kinds,
+                    instance=self.isolation.instance,
+                    since=since,
+                    believed=self.clock.believed(),
+                    only=ids,
+                )
             tell_lost(look, self.observers)
             lease_ends = asked_at + self.isolation.lease_seconds
             self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
