@@ -1,0 +1,75 @@
+"""A settlement is worded by position: each column has to have what was meant for it."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from uuid import UUID
+
+from msgspec.structs import asdict, replace
+
+from app.core.runs.claim import Execution, Settlement
+from app.core.runs.outcome import Outcome
+from app.db.claims import SettlementRow, own_execution
+
+NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+JOB = UUID("019ab000-0000-7000-8000-000000000001")
+numbers = count(1)
+
+
+def instant() -> datetime:
+    """Return another one at each call, so that no two columns have the same."""
+    return NOON + timedelta(seconds=next(numbers))
+
+
+RUN = Execution(
+    id=next(numbers),
+    job_id=JOB,
+    fence=next(numbers),
+    kind="http",
+    scheduled_for=instant(),
+    attempt=next(numbers),
+    outcome=Outcome.FAILED,
+    reason="timeout",
+    started_at=instant(),
+    finished_at=instant(),
+    instance="one",
+    status_code=next(numbers),
+    response="response",
+    error="error",
+)
+SETTLEMENT = Settlement(
+    id=JOB,
+    fence=RUN.fence,
+    claimed_at=instant(),
+    expected_next_run=instant(),
+    next_run=instant(),
+    scheduled_for=instant(),
+    attempt=next(numbers),
+    plan_error="plan error",
+    edit_seen_at=instant(),
+    last_outcome=RUN.outcome,
+    last_finished_at=RUN.finished_at,
+    consecutive_failures=next(numbers),
+    runs=next(numbers),
+    skip_runs=next(numbers),
+    executions=[RUN],
+)
+OF_RUN = {"kind", "reason", "started_at", "instance", "status_code", "response", "error"}
+
+
+def test_each_column_has_what_its_name_says() -> None:
+    row = asdict(SettlementRow.of(SETTLEMENT, own_execution(SETTLEMENT)))
+
+    of_run: dict[str, object] = {"execution_id": RUN.id, "run_attempt": RUN.attempt}
+    of_run["run_scheduled_for"] = RUN.scheduled_for
+    of_run |= {name: getattr(RUN, name) for name in OF_RUN}
+    of_plan = {name: getattr(SETTLEMENT, name) for name in row.keys() - of_run.keys()}
+    assert row == of_plan | of_run
+
+
+def test_what_says_nothing_new_is_left_out() -> None:
+    one = replace(RUN, scheduled_for=SETTLEMENT.scheduled_for)
+    plain = replace(SETTLEMENT, plan_error=None, skip_runs=None, executions=[one])
+    row = SettlementRow.of(plain, own_execution(plain))
+
+    assert (row.run_scheduled_for, row.edit_seen_at) == (None, None)
+    assert SettlementRow.of(plain, None).execution_id is None
