@@ -149,6 +149,10 @@ llms: setup ## Write docs/llms.txt anew, of what the API says of itself
 helptext: setup ## Write app/cli/help.txt anew, of what `tocsin --help` prints by click
 	$(BIN)/python -m tests.support.helptext
 
+.PHONY: reads
+reads: setup ## Write app/cli/reads.json anew: the options of commands that read, as click has them
+	$(BIN)/python -m tests.support.reads
+
 .PHONY: constraints
 constraints: setup ## Pin every dependency anew (ARGS=--upgrade: to its newest version)
 	$(PIP) install --quiet 'uv>=0.13,<0.14'

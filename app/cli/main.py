@@ -1,12 +1,10 @@
 """The commands of `tocsin`."""
 
-import os
 import sys
-from collections.abc import Sequence
-from itertools import pairwise
 
 import click
 
+from app.cli.ends import asks_for_json, keep_standard_streams, told
 from app.cli.lazy import LazyGroup
 from app.cli.remote.errors import CommandFailed
 
@@ -84,10 +82,10 @@ COMMANDS = {
     },
     "Where the API is": {
         "login": (
-            "app.cli.remote.contexts:login",
+            "app.cli.remote.login:login",
             "Save the address and the key of an API as the context NAME.",
         ),
-        "context": ("app.cli.remote.contexts:context", "Choose which of several APIs is meant."),
+        "context": ("app.cli.remote.login:context", "Choose which of several APIs is meant."),
     },
     "The service, on Postgres itself": {
         "dev": (
@@ -131,29 +129,6 @@ COMMANDS = {
 }
 
 
-def keep_standard_streams() -> None:
-    """Open each of stdin, stdout and stderr that is closed on /dev/null.
-
-    Otherwise a socket would get the number of the stream, and output would go into the socket.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-
-
-def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for JSON, be the rest of it right or wrong."""
-    pairs = [*pairwise(arguments), *(one.partition("=")[::2] for one in arguments)]
-    return any(
-        option == "--json"
-        or option.startswith("-ojson")
-        or (option in {"-o", "--output"} and value in {"json", "jsonl"})
-        for option, value in pairs
-    )
-
-
 class Commands(LazyGroup):
     """The commands, which report each of Tocsin's own errors in one line.
 
@@ -170,9 +145,6 @@ class Commands(LazyGroup):
         keep_standard_streams()
         try:
             return super().invoke(ctx)
-        except CommandFailed as error:
-            error.write()
-            sys.exit(error.exit_code)
         except click.ClickException as error:
             if not CommandFailed.as_json:
                 raise
@@ -181,9 +153,7 @@ class Commands(LazyGroup):
         except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001 - raised again if it is a bug
-            from app.cli.failures import report
-
-            sys.exit(report(error, command=ctx.obj))
+            sys.exit(told(error, command=ctx.obj))
 
 
 @click.group(cls=Commands, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,6 +1,7 @@
-"""Where the `tocsin` command begins: its own help is printed without importing what it is made of.
+"""Where the `tocsin` command begins: with what is done without click.
 
-To import click takes longer than to start Python, and this text is always the same.
+To import that takes longer than to start Python. Its own help is always the same text, and
+`app/cli/plain.py` carries out commands that read.
 """
 
 import os
@@ -20,6 +21,11 @@ def main(program: str = "tocsin") -> None:
     if sys.argv[1:] in (["--help"], ["-h"]) and sys.stdout is not None and columns() >= COLUMNS:
         print_help(program)
         return
+    if sys.argv[2:3] in (["list"], ["get"]):
+        from app.cli.plain import is_carried_out
+
+        if is_carried_out(sys.argv[1:]):
+            return
     from app.cli.main import main as carry_out
 
     carry_out()

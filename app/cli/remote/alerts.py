@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from app.cli.remote.api import address
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
 from app.cli.remote.reading import read_fields
+from app.cli.remote.remote import Remote
 
 TOLD = ("at", "event", "job", "many", "rule", "channel", "delivery", "why")
 RULES = ("name", "events", "after", "job", "tag", "channels", "told_jobs")

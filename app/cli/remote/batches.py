@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.options import Remote
 from app.cli.remote.reading import parsed
+from app.cli.remote.remote import Remote
 
 COLUMNS = ("name", "kind", "state", "next_run", "id")
 EFFECTS = ("created", "updated", "unchanged")

@@ -8,7 +8,8 @@ import click
 
 from app.cli.remote.errors import FAILED, USAGE, CommandFailed
 from app.cli.remote.instants import past_range
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 from app.cli.remote.waiting import wait_for_bulk
 
 COLUMNS = ("id", "action", "state", "matched", "changed", "unchanged", "failed", "asked_at")

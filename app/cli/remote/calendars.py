@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from app.cli.remote.api import address
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
 from app.cli.remote.reading import read_fields, read_text
+from app.cli.remote.remote import Remote
 
 COLUMNS = ("name", "timezone", "jobs", "error", "updated_at")
 NAME = click.argument("name")

@@ -3,7 +3,8 @@
 import click
 
 from app.cli.remote.api import address
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 
 JOB = click.argument("job")
 

@@ -9,7 +9,8 @@ import click
 from app.cli.remote.api import PAGE, Api, job_path
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.instants import instant_of
-from app.cli.remote.options import MORE, Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import MORE, Remote
 
 COLUMNS = ("at", "job_name", "scheduled_for", "skipped", "job_id")
 

@@ -8,17 +8,13 @@ import click
 
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.instants import past_range
-from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
+from app.cli.remote.options import asked_overlap, job_or_bulk, remote, remote_read
 from app.cli.remote.output import Output
-from app.cli.remote.reading import is_given
+from app.cli.remote.reads import EXECUTIONS, query_of
+from app.cli.remote.remote import Remote
 from app.cli.remote.showing import all_of
 from app.cli.remote.tail import Tail
 
-COLUMNS = (
-    *("id", "job_name", "scheduled_for", "attempt", "outcome", "duration_seconds"),
-    *("reason", "status_code", "error"),
-)
 OUTCOMES = ("succeeded", "failed", "timed_out", "cancelled", "lost", "missed")
 
 FILTERS = (
@@ -43,42 +39,14 @@ ID = click.argument("id", type=int)
 filters = all_of(FILTERS)
 
 
-def query_of(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the API for filters that are given.
-
-    Raises:
-        CommandFailed: an instant is none.
-    """
-    query: dict[str, Any] = {
-        name: list(one) if isinstance(one, tuple) else one
-        for name, one in given.items()
-        if is_given(one) and name not in {"since", "until"}
-    }
-    return query | past_range(given["since"], given["until"])
-
-
 @click.group()
 def executions() -> None:
     """Read what jobs have done: each attempt, and each run that was missed."""
 
 
-@executions.command("list")
-@filters
-@click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@remote("Execution")
-def list_executions(on: Remote, *, limit: int, **given: object) -> None:
-    """List executions, the latest first."""
-    query = query_of(given)
-    empty = "no executions match" if query else "there are no executions yet"
-    on.print_pages("/v1/executions", COLUMNS, query=query, limit=limit, empty=empty)
-
-
-@executions.command("get")
-@ID
-@remote("Execution")
-def get_execution(on: Remote, *, id: int) -> None:
-    """Read an execution: what was answered, and why it failed."""
-    on.output.print_one(on.api.call("GET", f"/v1/executions/{id}"))
+LIMIT = click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
+executions.command("list")(filters(LIMIT(remote_read("executions list"))))
+executions.command("get")(ID(remote_read("executions get")))
 
 
 @executions.command("tail")
@@ -93,7 +61,7 @@ def tail_executions(on: Remote, **given: object) -> None:
         on.output.format = "jsonl"
     with suppress(KeyboardInterrupt):
         for found in Tail(on.api, query_of(given)):
-            on.output.print_list(found, COLUMNS)
+            on.output.print_list(found, EXECUTIONS)
 
 
 def execution_or_bulk(_: Output, given: Mapping[str, Any]) -> str:

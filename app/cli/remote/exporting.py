@@ -8,7 +8,8 @@ import click
 from app.cli.remote.api import address, job_path
 from app.cli.remote.errors import NOT_FOUND, CommandFailed
 from app.cli.remote.jobs import filters
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 
 ENDED = ("finished", "failed")
 ADDRESSES = {

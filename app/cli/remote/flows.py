@@ -4,8 +4,9 @@ import click
 
 from app.cli.remote.api import address
 from app.cli.remote.instants import instant_given
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
 from app.cli.remote.reading import is_given
+from app.cli.remote.remote import Remote
 
 COLUMNS = (
     "flow_key",

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from app.cli.remote import reads
 from app.cli.remote.api import job_path
 from app.cli.remote.batches import create_many, jobs_in
 from app.cli.remote.bulk import start_bulk
 from app.cli.remote.editing import edited
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.instants import instant_given, past_range
-from app.cli.remote.options import Remote, asked_overlap, job_or_bulk, remote
+from app.cli.remote.options import asked_overlap, job_or_bulk, remote, remote_read
 from app.cli.remote.output import Output, field, note_past
 from app.cli.remote.reading import (
     body_of,
@@ -23,11 +24,11 @@ from app.cli.remote.reading import (
     read_fields,
     read_text,
 )
+from app.cli.remote.remote import Remote
 from app.cli.remote.showing import all_of
 from app.cli.remote.testing import test_job
 from app.cli.remote.waiting import wait_for_run
 
-COLUMNS = ("name", "kind", "state", "failing", "next_run", "last_outcome", "id")
 RUNS = (
     *("id", "scheduled_for", "attempt", "outcome", "duration_seconds"),
     *("reason", "status_code", "error"),
@@ -71,26 +72,16 @@ def jobs() -> None:
 jobs.add_command(test_job)
 
 
-@jobs.command("list")
-@filters
-@click.option("--sort", type=click.Choice(["newest", "next_run"]), help="The order: newest first.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50.")
-@click.option("--all", "everything", is_flag=True, help="All of them, in place of --limit.")
-@remote("Job")
-def list_jobs(on: Remote, *, limit: int, everything: bool, **given: Any) -> None:  # noqa: ANN401
-    """List jobs."""
-    given["next_before"] = instant_given(given["next_before"], "--next-before")
-    empty = "no jobs match" if any(given.values()) else "there are no jobs yet"
-    most = None if everything else limit
-    on.print_pages("/v1/jobs", COLUMNS, query=given, limit=most, empty=empty)
-
-
-@jobs.command("get")
-@JOB
-@remote("Job")
-def get_job(on: Remote, *, job: str) -> None:
-    """Read a job: its definition and how it stands."""
-    on.output.print_one(on.api.call("GET", job_path(job)))
+LISTING = (
+    *FILTERS,
+    click.option(
+        "--sort", type=click.Choice(["newest", "next_run"]), help="The order: newest first."
+    ),
+    click.option("--limit", type=click.IntRange(min=1), default=50, help="So many at most; 50."),
+    click.option("--all", "everything", is_flag=True, help="All of them, in place of --limit."),
+)
+jobs.command("list")(all_of(LISTING)(remote_read("jobs list")))
+jobs.command("get")(JOB(remote_read("jobs get")))
 
 
 @jobs.command("create")
@@ -250,7 +241,7 @@ def act(
             on.api.call("DELETE", job_path(name))
             click.echo(f"deleted {name}", err=True)
         else:
-            on.output.print_one(on.api.call("POST", job_path(name, action), body=body), COLUMNS)
+            on.output.print_one(on.api.call("POST", job_path(name, action), body=body), reads.JOBS)
 
 
 def lists(given: dict[str, Any]) -> dict[str, Any]:

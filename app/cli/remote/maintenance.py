@@ -6,7 +6,8 @@ import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.instants import instant_given
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 
 COLUMNS = (
     *("id", "tag", "is_under_way", "starts_at", "ends_at", "calendar"),

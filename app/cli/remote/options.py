@@ -1,17 +1,16 @@
 """The options that all commands share which use the API."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
 import click
 
-from app.cli.remote import contexts
-from app.cli.remote.api import Api
 from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.output import Output
-from app.cli.remote.showing import SHOWING, Command, Shown, all_of, output_of
+from app.cli.remote.output import Output, Shown
+from app.cli.remote.reads import READS
+from app.cli.remote.remote import carry_out
+from app.cli.remote.showing import SHOWING, Command, all_of
 
 PLACE = (
     click.option("--api", "api_url", help="Address of the API, before TOCSIN_URL."),
@@ -23,7 +22,6 @@ asked_overlap = click.option(
     type=click.Choice(OVERLAPS),
     help="What becomes of it while another run of the job is unfinished; it waits its turn.",
 )
-MORE = "more follow: see them by a larger --limit"
 YES = click.option("-y", "--yes", is_flag=True, help="Ask nothing: change what is named.")
 
 
@@ -54,42 +52,6 @@ def by_format(table: str, document: str) -> Shown:
     return lambda output, _: table if output.is_table else document
 
 
-class Remote:
-    """What a command that uses the API is given: the API, the context and the output."""
-
-    def __init__(self, context: contexts.Context, output: Output, *, yes: bool = False) -> None:
-        self.context = context
-        self.output = output
-        self.yes = yes
-        self.api = Api(context.url, context.key)
-
-    def __repr__(self) -> str:
-        return f"<Remote {self.api}, {self.output}>"
-
-    def print_pages(
-        self,
-        path: str,
-        columns: Sequence[str],
-        *,
-        query: Mapping[str, object] | None = None,
-        limit: int | None,
-        empty: str,
-    ) -> None:
-        """Print the items of a list, at most `limit`, and say on stderr if more follow."""
-        found = self.api.pages(path, query=query, limit=limit)
-        self.output.print_list(found, columns, empty=empty)
-        if self.api.more_follow:
-            click.echo(MORE, err=True)
-
-    def confirm(self, what: str, *, always: bool = False) -> None:
-        """Ask before a change in production, or, with `always`, anywhere.
-
-        Raises:
-            CommandFailed: the answer is no, or there is no terminal to ask on.
-        """
-        contexts.confirm(self.context, what, yes=self.yes, always=always)
-
-
 def remote(shown: Shown, *, writes: bool = False) -> Callable[[Command], Command]:
     """Add the shared options to a command, which gets a `Remote` in their place.
 
@@ -99,25 +61,16 @@ def remote(shown: Shown, *, writes: bool = False) -> Callable[[Command], Command
 
     def decorate(command: Command) -> Command:
         @wraps(command)
-        def with_remote(
-            *,
-            api_url: str | None,
-            context_name: str | None,
-            format: str | None,
-            json_fields: str | None,
-            columns: str | None,
-            utc: bool,
-            yes: bool = False,
-            **more: Any,  # noqa: ANN401 - the command's own options
-        ) -> None:
-            refuse_empty(more)
-            output = output_of(
-                shown, more, format=format, json_fields=json_fields, columns=columns, utc=utc
-            )
-            on = Remote(contexts.chosen(context_name, api_url), output, yes=yes)
-            with closing(on.api):
-                command(on, **more)
+        def with_remote(**given: Any) -> None:  # noqa: ANN401 - the shared options and its own
+            refuse_empty({name: one for name, one in given.items() if name != "json_fields"})
+            carry_out(command, shown, **given)
 
         return all_of((*PLACE, *SHOWING, *((YES,) if writes else ())))(with_remote)
 
     return decorate
+
+
+def remote_read(name: str) -> Command:
+    """Return a command of `READS`, with the shared options."""
+    command, shown = READS[name]
+    return remote(shown)(command)

@@ -2,13 +2,14 @@
 
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import click
+from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.fields import check_fields
+from app.cli.start import columns as columns_of_terminal
 
 FORMATS = ("table", "json", "jsonl", "yaml", "name")
 ALL_FIELDS = ""
@@ -65,7 +66,7 @@ class Output:
                 if found:
                     self.print_table(found, self.fields or columns)
                 elif empty:
-                    click.echo(empty, err=True)
+                    print_note(empty)
             case _:
                 self.print_document([self.picked(one) for one in items])
 
@@ -104,7 +105,7 @@ class Output:
             max(len(head), *(len(row[number]) for row in rows)) for number, head in enumerate(heads)
         ]
         if sys.stdout.isatty():
-            widths = fitted(widths, shutil.get_terminal_size().columns)
+            widths = fitted(widths, columns_of_terminal())
         for row in [heads, *rows]:
             cells = [cut(one, width).ljust(width) for one, width in zip(row, widths, strict=True)]
             print_line("  ".join(cells).rstrip())
@@ -141,10 +142,15 @@ class Output:
 def print_line(text: str) -> None:
     """Print to stdout; end quietly if nothing reads it any more, as in `| head`."""
     try:
-        click.echo(text)
+        print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def print_note(text: str) -> None:
+    """Print to stderr what is no part of the output."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def in_json(document: object, *, indent: int | None) -> str:
@@ -184,7 +190,7 @@ def note_past(made: dict[str, Any]) -> None:
     """Say on stderr of a job that was just written that its instant has passed."""
     at, written = instant(made.get("run_at")), instant(made.get("updated_at"))
     if at and written and at < written - MOMENT and made.get("next_run"):
-        click.echo("note: its run_at has passed, so its run is due at once", err=True)
+        print_note("note: its run_at has passed, so its run is due at once")
 
 
 def number(one: float) -> str:
@@ -219,3 +225,34 @@ def cut(text: str, width: int) -> str:
 def fields_of(value: str | None) -> list[str]:
     """Split the value of `--json` or `--columns`."""
     return [one.strip() for one in (value or "").split(",") if one.strip()]
+
+
+Shown = str | Callable[[Output, Mapping[str, Any]], str | None] | None
+"""What a command prints, as in `FIELDS`: this, or by its options; None: nothing that has fields."""
+
+
+def output_of(
+    shown: Shown,
+    given: Mapping[str, Any],
+    *,
+    format: str | None,
+    json_fields: str | None,
+    columns: str | None,
+    utc: bool,
+) -> Output:
+    """Return the output that the options `--output`, `--json`, `--columns` and `--utc` ask for.
+
+    `shown`, `given`: what is printed, by the command's own options, whose fields are judged.
+
+    Raises:
+        CommandFailed: the options contradict each other, or name a field that is not there.
+    """
+    if json_fields is not None and (columns or format not in (None, "json", "jsonl")):
+        message = "--json says format and fields: leave --columns and --output out"
+        raise CommandFailed(message, exit_code=USAGE)
+    said = format or ("table" if json_fields is None else "json")
+    output = Output(said, fields_of(json_fields or columns), utc=utc)
+    printed = shown(output, given) if callable(shown) else shown
+    if printed is not None:
+        check_fields(output.fields, printed)
+    return output

@@ -4,7 +4,8 @@ import click
 
 from app.cli.remote.instants import instant_given
 from app.cli.remote.maintenance import one_scope
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 
 COLUMNS = ("id", "tag", "reason", "until", "paused_at", "paused_by")
 

@@ -4,8 +4,9 @@ import click
 
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.instants import instant_given
-from app.cli.remote.options import Remote, by_format, remote
+from app.cli.remote.options import by_format, remote
 from app.cli.remote.reading import is_given
+from app.cli.remote.remote import Remote
 
 
 @click.command()

@@ -8,9 +8,10 @@ import click
 
 from app.cli.remote.api import address
 from app.cli.remote.errors import CONFLICT, DIFFERS, USAGE, CommandFailed
-from app.cli.remote.options import Remote, by_format, remote
+from app.cli.remote.options import by_format, remote
 from app.cli.remote.plan_text import plan_lines
 from app.cli.remote.reading import read_document
+from app.cli.remote.remote import Remote
 from app.cli.remote.showing import all_of
 
 COLUMNS = ("name", "jobs", "others", "removed", "applied_at", "applied_by")

@@ -1,18 +1,14 @@
 """The options that say how commands print, with the API and without."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 import click
 
-from app.cli.remote.errors import USAGE, CommandFailed
-from app.cli.remote.fields import check_fields
-from app.cli.remote.output import ALL_FIELDS, FORMATS, Output, fields_of
+from app.cli.remote.output import ALL_FIELDS, FORMATS, Shown, output_of
 
 Command = Callable[..., None]
-Shown = str | Callable[[Output, Mapping[str, Any]], str | None] | None
-"""What a command prints, as in `FIELDS`: this, or by its options; None: nothing that has fields."""
 
 SHOWING = (
     click.option(
@@ -44,33 +40,6 @@ def all_of(options: Sequence[Callable[[Command], Command]]) -> Callable[[Command
         return command
 
     return decorate
-
-
-def output_of(
-    shown: Shown,
-    given: Mapping[str, Any],
-    *,
-    format: str | None,
-    json_fields: str | None,
-    columns: str | None,
-    utc: bool,
-) -> Output:
-    """Return the output that the options of `SHOWING` ask for.
-
-    `shown`, `given`: what is printed, by the command's own options, whose fields are judged.
-
-    Raises:
-        CommandFailed: the options contradict each other, or name a field that is not there.
-    """
-    if json_fields is not None and (columns or format not in (None, "json", "jsonl")):
-        message = "--json says format and fields: leave --columns and --output out"
-        raise CommandFailed(message, exit_code=USAGE)
-    said = format or ("table" if json_fields is None else "json")
-    output = Output(said, fields_of(json_fields or columns), utc=utc)
-    printed = shown(output, given) if callable(shown) else shown
-    if printed is not None:
-        check_fields(output.fields, printed)
-    return output
 
 
 def local(shown: Shown) -> Callable[[Command], Command]:

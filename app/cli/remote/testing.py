@@ -5,7 +5,8 @@ import sys
 import click
 
 from app.cli.remote.api import job_path
-from app.cli.remote.options import Remote, remote
+from app.cli.remote.options import remote
+from app.cli.remote.remote import Remote
 
 
 @click.command("test")

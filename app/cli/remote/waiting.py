@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from app.cli.remote.api import job_path
-from app.cli.remote.options import Remote
+from app.cli.remote.remote import Remote
 
 ASK_SECONDS = 0.5
 """The pause between two questions."""
