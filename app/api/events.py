@@ -77,7 +77,7 @@ async def streamed(
             try:
                 await feed.fresh()
                 if not begun:
-                    first, skip = await beginning(feed, last)
+                    first, skip = await read_beginning(feed, last)
                     begun = True
                     yield first
                     said_at = monotonic()
@@ -103,7 +103,7 @@ async def streamed(
         feed.leave(listener)
 
 
-async def beginning(feed: Feed, last: str) -> tuple[bytes, frozenset[int]]:
+async def read_beginning(feed: Feed, last: str) -> tuple[bytes, frozenset[int]]:
     """Return what a stream begins with, and the numbers of the executions that are in it."""
     place = PLACE.fullmatch(last)
     if place is None:

@@ -160,7 +160,7 @@ async def take(request: ApiRequest, receiver: Receiver, token: str, word: str) -
     digest, ping = digest_of(token), read_ping(word)
     if digest is None or ping is None:
         raise NotFoundException
-    body = as_text(await beginning(request))
+    body = as_text(await read_beginning(request))
     answer = await receiver.take(digest, ping, body, client=address_of(request))
     if answer is Answer.UNKNOWN:
         raise NotFoundException
@@ -170,7 +170,7 @@ async def take(request: ApiRequest, receiver: Receiver, token: str, word: str) -
     return Response("OK\n", media_type="text/plain", status_code=200)
 
 
-async def beginning(request: ApiRequest) -> bytes:
+async def read_beginning(request: ApiRequest) -> bytes:
     """Return the beginning of a body, however long the body is, or as much as came in time."""
     read = bytearray()
     try:

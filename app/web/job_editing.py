@@ -40,7 +40,7 @@ from app.web.job_forms import (
     stored_document,
     typed_job,
 )
-from app.web.job_preview import Preview, changed_between, previewed
+from app.web.job_preview import Preview, changed_between, preview_schedule
 from app.web.merging import Merged, merged
 from app.web.parameters import Reader
 from app.web.rendering import page
@@ -80,7 +80,7 @@ async def new_job_page(  # noqa: PLR0913 - one parameter for each of the query's
     typed = Typed(form=form_of_job(document), document=document)
     shown = None
     if sample or like:
-        shown, _ = await looked_at(reader, clock, typed, None)
+        shown, _ = await preview_typed(reader, clock, typed, None)
     return editor(request, typed, stored=None, shown=shown)
 
 
@@ -112,9 +112,9 @@ async def create_job(
     """Create a job of a form, or show the form otherwise."""
     typed = await by_length(request, read_typed, await form_of(request))
     if typed.form["do"] == "test":
-        return await shown_tested(request, db, reader, clock, typed, None)
+        return await show_tested(request, db, reader, clock, typed, None)
     if typed.form["do"] != "save":
-        return await shown_again(request, reader, clock, typed, None)
+        return await show_again(request, reader, clock, typed, None)
     try:
         refuse(typed)
         document = await by_length(request, typed_job, typed.document)
@@ -123,7 +123,7 @@ async def create_job(
         draft = await by_length(request, work, document)
         [written] = await insert_drafts(db, [draft])
     except (InvalidInput, MalformedInput, NameTaken) as error:
-        return await shown_again(request, reader, clock, typed, None, error)
+        return await show_again(request, reader, clock, typed, None, error)
     return see(address(written.job, "created"))
 
 
@@ -137,7 +137,7 @@ async def edit_page(
     form = form_of_job(document)
     form |= {"original": json.encode(document).decode(), "seen": etag(stored.updated_at)}
     typed = Typed(form=form, document=document)
-    shown, _ = await looked_at(reader, clock, typed, stored)
+    shown, _ = await preview_typed(reader, clock, typed, stored)
     return editor(request, typed, stored=stored, shown=shown)
 
 
@@ -155,9 +155,9 @@ async def save_job(  # noqa: PLR0913 - what an edit needs
     stored = await jobs.find(reader, job)
     typed = await by_length(request, read_typed, await form_of(request))
     if typed.form["do"] == "test":
-        return await shown_tested(request, db, reader, clock, typed, stored)
+        return await show_tested(request, db, reader, clock, typed, stored)
     if typed.form["do"] != "save":
-        return await shown_again(request, reader, clock, typed, stored)
+        return await show_again(request, reader, clock, typed, stored)
     try:
         refuse(typed)
         document = await by_length(request, typed_job, typed.document)
@@ -170,14 +170,14 @@ async def save_job(  # noqa: PLR0913 - what an edit needs
             if_match=typed.form["seen"],
         )
     except EditConflict:
-        return await in_conflict(request, reader, clock, typed, job)
+        return await show_conflict(request, reader, clock, typed, job)
     except (InvalidInput, MalformedInput, NameTaken) as error:
-        return await shown_again(request, reader, clock, typed, stored, error)
+        return await show_again(request, reader, clock, typed, stored, error)
     is_same = written.job.updated_at == stored.updated_at
     return see(address(written.job, "same" if is_same else "saved"))
 
 
-async def in_conflict(
+async def show_conflict(
     request: ApiRequest, reader: Database, clock: PolledClock, typed: Typed, job: str
 ) -> Response[bytes]:
     """Show the three: what it was, what others made of it, and what was typed, put together."""
@@ -192,7 +192,7 @@ async def in_conflict(
         "json": as_json(both.document),
     }
     again = Typed(form=form, document=both.document)
-    shown, errors = await looked_at(reader, clock, again, stored)
+    shown, errors = await preview_typed(reader, clock, again, stored)
     return editor(
         request, again, stored=stored, shown=shown, errors=errors, merged=both, status=412
     )
@@ -203,7 +203,7 @@ async def preview_job(request: ApiRequest, reader: Reader, clock: Clock) -> Resp
     """Show what comes of a job as it is typed, as a part of the page."""
     typed = await by_length(request, read_typed, await form_of(request))
     stored = await jobs.find(reader, typed.form["id"]) if typed.form["id"] else None
-    shown, errors = await looked_at(reader, clock, typed, stored)
+    shown, errors = await preview_typed(reader, clock, typed, stored)
     return page(request, "job_preview.html", shown=shown, errors=errors, is_new=stored is None)
 
 
@@ -235,7 +235,7 @@ def refuse(typed: Typed, *, but: Collection[str] = ()) -> None:
         raise InvalidInput(*errors)
 
 
-async def looked_at(
+async def preview_typed(
     reader: Database, clock: PolledClock, typed: Typed, stored: StoredJob | None
 ) -> tuple[Preview, list[FieldError]]:
     """Work out what comes of what was typed, and what is wrong with its schedule."""
@@ -247,7 +247,7 @@ async def looked_at(
         refuse(typed)
         filled = typed.document | {"kind": typed.document.get("kind", Raw(b'"http"'))}
         document = await asyncio.to_thread(typed_job, {"target": Raw(b"{}")} | filled)
-        shown = await previewed(reader, document, stored=stored, now=await clock.now())
+        shown = await preview_schedule(reader, document, stored=stored, now=await clock.now())
     except InvalidInput as error:
         return Preview(changed=changed, set_name=set_name), list(error.errors)
     except MalformedInput as error:
@@ -257,7 +257,7 @@ async def looked_at(
     return replace(shown, changed=changed, set_name=set_name), []
 
 
-async def shown_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with
+async def show_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with
     request: ApiRequest,
     db: Database,
     reader: Database,
@@ -274,8 +274,8 @@ async def shown_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with
         owner = request.scope["user"].limited_as
         tested = await tester.test_target(db, clock, asked, owner=owner, is_dry=False)
     except (InvalidInput, MalformedInput) as error:
-        return await shown_again(request, reader, clock, typed, stored, error)
-    shown, _ = await looked_at(reader, clock, typed, stored)
+        return await show_again(request, reader, clock, typed, stored, error)
+    shown, _ = await preview_typed(reader, clock, typed, stored)
     return editor(request, typed, stored=stored, shown=shown, tested=tested)
 
 
@@ -297,7 +297,7 @@ def test_in(document: Document) -> TargetTest:
     )
 
 
-async def shown_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
+async def show_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
     request: ApiRequest,
     reader: Database,
     clock: PolledClock,
@@ -320,7 +320,7 @@ async def shown_again(  # noqa: PLR0913, PLR0917 - what a form is shown with
     elif do.startswith("kind:"):
         form["kind"] = do.removeprefix("kind:")
     again = Typed(form=form, document=typed.document, errors=typed.errors)
-    shown, errors = await looked_at(reader, clock, again, stored)
+    shown, errors = await preview_typed(reader, clock, again, stored)
     wrong = refused or ([] if do.startswith("kind:") else errors)
     status = 422 if refused else 200
     return editor(request, again, stored=stored, shown=shown, errors=wrong, status=status)

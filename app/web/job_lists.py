@@ -31,7 +31,7 @@ class Row(Struct, frozen=True, kw_only=True):
     ended: Sequence[Ended]
 
 
-async def found_jobs(
+async def find_jobs(
     reader: Database, search: Search, *, by: str, cursor: str | None
 ) -> tuple[list[Row], str | None, str]:
     """Find a page of jobs with their strips; return also the next cursor, and what is wrong."""

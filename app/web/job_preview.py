@@ -66,7 +66,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     """The set whose files have the job."""
 
 
-async def previewed(
+async def preview_schedule(
     db: Database,
     document: JobDocument,
     *,

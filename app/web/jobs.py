@@ -24,7 +24,7 @@ from app.errors import DatabaseUnavailable, InvalidInput
 from app.jobs.shown import masked_job
 from app.web.changes import changes_since, last_success, seen_edits
 from app.web.facts import seen_once, told
-from app.web.job_lists import SORTS, found_jobs
+from app.web.job_lists import SORTS, find_jobs
 from app.web.job_preview import clock_notes
 from app.web.parameters import Reader
 from app.web.rendering import page
@@ -67,7 +67,7 @@ async def jobs_page(  # noqa: PLR0913 - one parameter for each of the query's
 ) -> Response[bytes]:
     """List the jobs that a search finds."""
     search = searched(q, OF_JOBS, words="q")
-    rows, following, error = await found_jobs(reader, search, by=sort, cursor=cursor)
+    rows, following, error = await find_jobs(reader, search, by=sort, cursor=cursor)
     return page(
         request,
         "jobs.html",
@@ -101,7 +101,7 @@ async def job_page(
     ahead = runs_ahead(shown)
     standing, closed, edited, windows, belongs_to, past = await asyncio.gather(
         read_standing(reader, clock, stored),
-        seen_once(closed_at(reader, shown, [one.at for one in ahead])),
+        seen_once(find_closed(reader, shown, [one.at for one in ahead])),
         seen_edits(reader, shown.id, may_see=Scope.ADMIN in caller.scopes),
         seen_once(maintenance.list_under_way(reader, shown.tags)),
         seen_once(sets.set_of(reader, shown.id)),
@@ -150,7 +150,7 @@ def pretty(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-async def closed_at(
+async def find_closed(
     reader: Database, job: Job, runs: Sequence[datetime]
 ) -> dict[datetime, datetime]:
     """Return until when the calendars of a job are closed at runs; without those they are not."""

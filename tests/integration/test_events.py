@@ -273,7 +273,7 @@ async def test_nothing_is_told_before_a_stream_has_its_beginning(
 ) -> None:
     tries = 0
 
-    async def beginning(feed: feeds.Feed, last: str) -> tuple[bytes, frozenset[int]]:
+    async def read_beginning(feed: feeds.Feed, last: str) -> tuple[bytes, frozenset[int]]:
         nonlocal tries
         tries += 1
         [listener] = feed.listeners
@@ -285,7 +285,7 @@ async def test_nothing_is_told_before_a_stream_has_its_beginning(
     async def allowed() -> bool:
         return True
 
-    monkeypatch.setattr("app.api.events.beginning", beginning)
+    monkeypatch.setattr("app.api.events.read_beginning", read_beginning)
     feed = feeds.Feed(db, PolledClock(db))
     stream = streamed(feed, "", is_allowed=allowed, ending=asyncio.Event())
 

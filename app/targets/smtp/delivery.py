@@ -76,24 +76,24 @@ class Delivery:
             async with asyncio.timeout(self.context.timeout_seconds):
                 code, said = await self.deliver()
         except NotSent as failure:
-            return await self.failed(failure)
+            return await self.report_failure(failure)
         except client.SMTPException as error:
-            return await self.failed(failure_of(error, self.stage))
+            return await self.report_failure(failure_of(error, self.stage))
         except TimeoutError:
             return timed_out(self.context, self.stage.value)
         except ssl.SSLError as error:
-            return await self.failed(
+            return await self.report_failure(
                 NotSent("tls", f"no TLS with the mail server: {error.strerror}")
             )
         except OSError as error:
             if is_shortage(error):
                 raise OutOfDescriptors("no file descriptor is left for a connection") from error
-            return await self.failed(
+            return await self.report_failure(
                 NotSent("closed", f"the connection was lost: {error.strerror}")
             )
         report = Report(outcome=Outcome.SUCCEEDED, status_code=code)
         self.context.answered(report)  # the mail was sent, whatever cuts off what follows
-        return replace(report, response=await self.shown(said, longest=MAX_RESPONSE_LENGTH))
+        return replace(report, response=await self.redact(said, longest=MAX_RESPONSE_LENGTH))
 
     async def deliver(self) -> tuple[int, str]:
         """Connect, prove, and hand the mail over; return the answer that accepts it.
@@ -225,7 +225,7 @@ class Delivery:
             retryable=not final,
         )
 
-    async def failed(self, failure: NotSent) -> Report:
+    async def report_failure(self, failure: NotSent) -> Report:
         """Return the report of a mail that was not accepted."""
         report = Report(
             outcome=Outcome.FAILED,
@@ -234,9 +234,9 @@ class Delivery:
             retryable=failure.retryable,
         )
         self.context.answered(report)
-        return replace(report, error=await self.shown(str(failure), longest=MAX_ERROR_LENGTH))
+        return replace(report, error=await self.redact(str(failure), longest=MAX_ERROR_LENGTH))
 
-    async def shown(self, text: str, *, longest: int) -> str:
+    async def redact(self, text: str, *, longest: int) -> str:
         """Return a server's text as it may be recorded: redacted, and bounded in length."""
         legible = text[: 2 * longest].encode(errors="replace").decode()
         secrets = secrets_of(self.target) | self.context.secrets
