@@ -48,7 +48,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
         (f"wget -qO- --post-data 'a=1' --header 'X-Team: b' {URL}",
          {"method": "POST", "body": "a=1", "follow_redirects": True,
           "headers": {"X-Team": "b"} | FORM}),
-        (f"wget -nv --spider {URL}", {"method": "GET", "follow_redirects": True}),
+        (f"wget -nv --spider {URL}", {"method": "HEAD", "follow_redirects": True}),
         (f"curl {URL} # it's 'so'", {"method": "GET"}),
         (f"curl '{URL}'#a", {"url": f"{URL}#a", "method": "GET"}),
         (f"curl -b 'sid=hunter2; a=b' {URL}",

@@ -348,6 +348,7 @@ CURL_MEANINGS: Mapping[str, Callable[[Call, str], None]] = {
 }
 WGET_MEANINGS: Mapping[str, Callable[[Call, str], None]] = {
     "method": Call.set_method,
+    "spider": Call.set_head,
     "header": Call.add_header,
     "post-data": Call.add_raw,
     "body-data": Call.add_raw,

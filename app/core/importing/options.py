@@ -48,7 +48,7 @@ WGET_VALUES = frozenset(
 WGET_IGNORED = frozenset(
     {
         *("quiet", "output-document", "output-file", "no-verbose", "server-response", "verbose"),
-        *("connect-timeout", "read-timeout", "waitretry", "spider", "background", "no-cache"),
+        *("connect-timeout", "read-timeout", "waitretry", "background", "no-cache"),
     }
 )
 """The same of wget."""

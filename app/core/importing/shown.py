@@ -10,7 +10,7 @@ PLACES = (
     re.compile(r"(://[^\s/:@'\"]*:)[^\s'\"]*(?=@)"),
     re.compile(r"(://)[^\s/:@'\"]+(?=@)"),
     re.compile(rf"((?<!\S)--(?:user|proxy-user|oauth2-bearer|{NAME})[ =]+){VALUE}", re.IGNORECASE),
-    re.compile(rf"((?<!\S)-[A-Za-z]*[ubU]\s*){VALUE}"),
+    re.compile(rf"((?<!\S)-[A-WYZa-z]*[ubU]\s*){VALUE}"),  # what follows X is a method, such as PUT
     re.compile(r"((?<!\S)-p)[^\s'\"]+"),
     re.compile(rf"({NAME}\\?['\"]?\s*[:,]\s*)(?:\\?\"[^\"]*\"?|'[^']*'?|[^'\"]+)", re.IGNORECASE),
     re.compile(rf"({NAME}=){VALUE}", re.IGNORECASE),
