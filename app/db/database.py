@@ -45,7 +45,6 @@ class Runner(Protocol):
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
         """Run the query called `group.name` and return its rows."""
-        ...
 
 
 class Rows(Struct, frozen=True, kw_only=True):
@@ -104,6 +103,7 @@ class Database:
 
     page_isolation: Literal["repeatable_read"] | None = "repeatable_read"
     """The isolation of a page whose end is searched for by a statement of its own."""
+    defers = True  # whether a statement may have something deferred to its end, see `run`
 
     def __init__(
         self,
@@ -249,7 +249,7 @@ class Database:
         Postgres neither cancels a COMMIT nor tells whose trigger has failed in one. A statement
         that writes no row has nothing deferred: the limits of the session are enough.
         """
-        if statement.reads or not self.limited:
+        if statement.reads or not (self.limited and self.defers):
             rows: list[Row] = await connection.fetch(statement.sql, *values, timeout=seconds)
             return rows
         transaction = connection.transaction()

@@ -269,12 +269,15 @@ async def list_due_of_others(  # noqa: PLR0913 - one keyword for each parameter 
     window: int,
     limit: int,
     kinds: Sequence[str],
+    since: datetime | None,
     until: datetime,
     aside: Sequence[UUID],
-) -> list[Due]:
+) -> tuple[list[Due], bool]:
     """List due jobs of which the URL is for none of these hosts, the earliest first.
 
-    Only the latest `window` of all due jobs are searched, and long targets are passed over.
+    Only the latest `window` of the jobs are searched that came due from `since` on (None: at any
+    time), and long targets are passed over. Return as well whether a claim of them may have
+    something deferred, as by a trigger of users.
     """
     rows = await db.fetch(
         "isolating.due_of_others",
@@ -282,10 +285,12 @@ async def list_due_of_others(  # noqa: PLR0913 - one keyword for each parameter 
         window=window,
         limit=limit,
         kinds=kinds,
+        since=since,
         until=until,
         aside=aside,
     )
-    return [Due(**row) for row in rows]
+    found = [Due(job_id=row["job_id"], due_at=row["due_at"], now=row["now"]) for row in rows]
+    return found, any(row["deferring"] for row in rows)
 
 
 async def list_due_among(db: Runner, ids: Sequence[UUID], *, kinds: Sequence[str]) -> list[Due]:

@@ -8,18 +8,21 @@ among the latest that are due, and claimed beside the looks.
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Sequence
+from copy import copy
+from datetime import datetime, timedelta
 
 from app.core.facts import Faulted
 from app.db import isolating
-from app.db.isolating import reason
+from app.db.isolating import Due, reason
 from app.scheduler.suspects import Suspects
 from app.targets.turns import LARGE
 
 SEARCHED = 5000
 """How many due jobs, the latest first, are searched for others: some 15 ms of Postgres's time."""
 OTHERS = 50
-"""The most due claims for other hosts that wait here, after those of a search have been added."""
-LATE_SECONDS = 0.2
+"""The most jobs that are claimed at once for other hosts."""
+LATE_SECONDS = 0.1
 """How late a claim has to start, or to be claimed, until jobs for other hosts are searched for."""
 CROWD = 0.1
 """The part of all due claims that a host has to have to be a crowd: ten may be crowds at once."""
@@ -30,8 +33,11 @@ BESIDE_LARGE = 0.25
 are held at once, so the claims that a search brought for another host are soon a tenth of all."""
 LEAST = 8
 """The fewest claims that a host has to have to be a crowd."""
-MIN_SECONDS, MAX_SECONDS = 0.1, 0.5
-"""The shortest and the longest pause between two searches: each that finds nothing doubles it."""
+MIN_SECONDS, MAX_SECONDS = 0.05, 0.25
+"""The pauses between two searches; those that find nothing become rarer."""
+WHOLE_SECONDS = 0.5
+"""For so long after a search of all that is due only what came due since so long before it is
+searched: a few rows. What was committed longer after its instant is found by the next of all."""
 
 
 class PastCrowds:
@@ -41,6 +47,12 @@ class PastCrowds:
         self.suspects = suspects
         self.dispatcher = suspects.dispatcher
         self.pause = MIN_SECONDS
+        self.whole_at = float("-inf")
+        """When (monotonic seconds) all that is due was last searched, with room for all found."""
+        self.whole_until: datetime | None = None
+        """The instant up to which that was."""
+        self.claiming: asyncio.Task[None] | None = None
+        """Claims what the last search found, while the next one is made."""
 
     def __repr__(self) -> str:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
@@ -55,6 +67,7 @@ class PastCrowds:
         backlogged = self.dispatcher.backlogged
         while True:
             await backlogged.wait()
+            await self.make_ready()
             while backlogged.is_set() or self.dispatcher.waiting >= LEAST:
                 backlogged.clear()
                 try:
@@ -65,25 +78,71 @@ class PastCrowds:
                 self.pause = min(2 * self.pause, MAX_SECONDS) if found_none else MIN_SECONDS
                 await asyncio.sleep(self.pause)
 
+    async def make_ready(self) -> None:
+        """Have the connections and statements of a search and a claim ready before one is needed.
+
+        To connect takes many round trips, and among hundreds of jobs that start or end each is some
+        50 ms long. An error is told; the search meets it as well.
+        """
+        try:
+            now = self.dispatcher.clock.now()
+            await self.search(set(), limit=0, since=now, until=now)
+            await self.suspects.look(self.suspects.quick, [], since=None, ahead_seconds=0.0)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
+
     async def claim_others(self) -> int | None:
-        """Claim due jobs for hosts that are no crowd; return how many, None without a search."""
+        """Have due jobs claimed for hosts that are no crowd; return how many were found.
+
+        None: nothing was searched for.
+        """
         crowds, room = self.crowds()
         if not crowds or room <= 0 or self.dispatcher.closed:
             return None
-        found = await isolating.list_due_of_others(
+        at, until, since = self.suspects.monotonic(), self.dispatcher.clock.now(), None
+        if self.whole_until is not None and at < self.whole_at + WHOLE_SECONDS:
+            since = self.whole_until - timedelta(seconds=WHOLE_SECONDS)
+        found, deferring = await self.search(crowds, limit=room, since=since, until=until)
+        if len(found) == room:
+            self.whole_until = None
+        elif since is None:
+            self.whole_at, self.whole_until = at, until
+        if self.claiming is not None:
+            await self.claiming
+        if found:
+            self.suspects.isolation.suspects.update(one.job_id for one in found)
+            task = self.claim(found, deferring=deferring)
+            self.claiming = self.suspects.tasks.create_task(task, name="claim others")
+        return len(found)
+
+    async def claim(self, found: Sequence[Due], *, deferring: bool) -> None:
+        """Claim jobs that were found, and put those aside that cannot be claimed.
+
+        Never raises: an error is told, and a later look or search finds the jobs again.
+        """
+        quick = copy(self.suspects.quick)
+        quick.defers = deferring  # if not, one round trip instead of four
+        try:
+            await self.suspects.set_aside(await self.suspects.claim(quick, found))
+        except Exception as error:  # noqa: BLE001 - see above
+            self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
+        finally:
+            self.suspects.isolation.suspects.difference_update(one.job_id for one in found)
+
+    async def search(
+        self, crowds: Collection[str], *, limit: int, since: datetime | None, until: datetime
+    ) -> tuple[list[Due], bool]:
+        """List due jobs for other hosts than these, see `list_due_of_others`."""
+        return await isolating.list_due_of_others(
             self.suspects.isolation.db,
             crowds=crowds,
             window=SEARCHED,
-            limit=room,
+            limit=limit,
             kinds=self.suspects.kinds,
-            until=self.dispatcher.clock.now(),
+            since=since,
+            until=until,
             aside=self.suspects.isolation.aside(),
         )
-        if not found:
-            return 0
-        tried = await self.suspects.claim(self.suspects.quick, found)
-        await self.suspects.set_aside(tried)
-        return len(tried.claimed)
 
     def crowds(self) -> tuple[set[str], int]:
         """Return the hosts that are crowds, and how many jobs for others there is room to claim.

@@ -44,8 +44,15 @@ limit :limit::bigint;
 -- name: due_of_others, reads
 -- What is due for other hosts than these, among the latest :window of all that is due. The host is that of
 -- app/targets/hosts.py. What is long is passed over, as all of it would have to be read for its URL. Nearly all is for
--- the hosts that are left out: that is seen by how a URL begins, in a third of the time.
-select id as job_id, due_at::text as due_at, now() as now
+-- the hosts that are left out: that is seen by how a URL begins, in a third of the time. deferring: whether something
+-- of users may have to be done at the end of the transaction that claims them.
+select id as job_id, due_at::text as due_at, now() as now, (
+    select exists (
+        select from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where t.tgrelid in (select 'tocsin.jobs'::regclass union all select relid from pg_partition_tree('tocsin.executions'))
+          and (t.tgdeferrable or not t.tgisinternal and p.pronamespace <> 'tocsin'::regnamespace))
+      or exists (select from pg_rules where schemaname = 'tocsin' and tablename in ('jobs', 'executions'))
+    ) as deferring
 from (
     select id, kind, locked_until, greatest(next_run, locked_until) as due_at,
         case when pg_column_size(target) < 2000 and pg_column_compression(target) is null
@@ -54,6 +61,7 @@ from (
             then substring(target ->> 'url' from '^[^/?#]*//(?:[^/?#]*@)?([^/?#]*)') end as host
     from tocsin.jobs
     where tocsin.is_claimable(jobs)
+      and greatest(next_run, locked_until) >= coalesce(:since::timestamptz, '-infinity')
       and greatest(next_run, locked_until) <= least(now(), :until::timestamptz)
     order by greatest(next_run, locked_until) desc
     limit :window::bigint

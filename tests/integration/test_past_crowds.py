@@ -1,6 +1,6 @@
 """Many due jobs for one host hold up no job for another."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -88,8 +88,15 @@ async def test_the_host_of_a_crowd_is_the_same_in_sql(
         async def others(*crowds: str) -> list[object]:
             until = await connection.fetchval("select now()")
             kinds = ["http", "amqp"]
-            found = await list_due_of_others(
-                db, crowds=crowds, window=10, limit=10, kinds=kinds, until=until, aside=[]
+            found, _ = await list_due_of_others(
+                db,
+                crowds=crowds,
+                window=10,
+                limit=10,
+                kinds=kinds,
+                since=None,
+                until=until,
+                aside=[],
             )
             return [one.job_id for one in found]
 
@@ -109,12 +116,55 @@ async def test_a_search_past_a_crowd_reads_the_latest_due_jobs_alone(
     await insert_job(connection, target=long, run_at=now - timedelta(seconds=1))
 
     async with Database.connect(database_url, application_name="test") as db:
-        found = await list_due_of_others(
-            db, crowds={"crowd"}, window=4, limit=10, kinds=["http"], until=now, aside=[]
-        )
 
-    urls = [
-        await connection.fetchval("select target ->> 'url' from tocsin.jobs where id = $1", one)
-        for one in (one.job_id for one in found)
-    ]
-    assert urls == ["http://host4/", "http://host2/"]
+        async def found(since: datetime | None) -> list[str]:
+            due, deferring = await list_due_of_others(
+                db,
+                crowds={"crowd"},
+                window=4,
+                limit=10,
+                kinds=["http"],
+                since=since,
+                until=now,
+                aside=[],
+            )
+            assert not deferring
+            urls = "select target ->> 'url' from tocsin.jobs where id = $1"
+            return [await connection.fetchval(urls, one.job_id) for one in due]
+
+        assert await found(None) == ["http://host4/", "http://host2/"]
+        assert await found(now - timedelta(seconds=3)) == ["http://host2/"]
+
+
+async def test_a_search_past_a_crowd_tells_what_users_defer(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    """What is deferred has to be done before the claim is committed: Postgres cancels no COMMIT."""
+    await insert_job(connection, target={"url": "http://other/"})
+    now = await connection.fetchval("select now()")
+
+    async with Database.connect(database_url, application_name="test") as db:
+
+        async def is_deferring() -> bool:
+            _, deferring = await list_due_of_others(
+                db,
+                crowds=["crowd"],
+                window=4,
+                limit=10,
+                kinds=["http"],
+                since=None,
+                until=now,
+                aside=[],
+            )
+            return deferring
+
+        usual = await is_deferring()
+        await connection.execute(
+            """create function public.note() returns trigger language plpgsql
+               as 'begin return new; end'"""
+        )
+        await connection.execute(
+            """create constraint trigger note after update on tocsin.jobs deferrable initially
+               deferred for each row execute function public.note()"""
+        )
+        assert (usual, await is_deferring()) == (False, True)
