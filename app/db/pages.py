@@ -8,6 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from app.core.jobs.exact_json import number
+from app.core.jobs.job import JobState
+from app.core.schedule.occurrences import DstGap, DstOverlap
 from app.db.connections import OF_PAGES
 from app.db.database import Database, Runner
 
@@ -84,9 +87,32 @@ class Attention(Struct, frozen=True, kw_only=True):
     """When a late one was due."""
 
 
-class Strip(Struct, frozen=True, kw_only=True):
-    """How the last executions of a job ended, the newest first."""
+class ListedJob(Struct, frozen=True, kw_only=True):
+    """A job as a row of a list shows it."""
 
+    id: UUID
+    name: str | None
+    tags: tuple[str, ...]
+    state: JobState
+    failing: bool
+    next_run: datetime | None
+
+    run_at: datetime | None
+    cron: str | None
+    timezone: str
+    every_seconds: float | None
+    dst_gap: DstGap
+    dst_overlap: DstOverlap
+    starts_at: datetime | None
+    ends_at: datetime | None
+    jitter_seconds: float | None
+    jitter_percent: float | None
+
+
+class ListRow(Struct, frozen=True, kw_only=True):
+    """A job of a list, and how its last executions ended, the newest first."""
+
+    job: ListedJob
     outcomes: Sequence[str]
     seconds: Sequence[float | None]
     finished_at: Sequence[datetime]
@@ -120,6 +146,9 @@ class Firing(Struct, frozen=True, kw_only=True):
     since: datetime
     told_at: datetime
     execution_id: int | None
+
+
+LISTED = msgspec.json.Decoder(ListedJob, float_hook=number)
 
 
 @asynccontextmanager
@@ -166,15 +195,17 @@ async def read_hour(db: Runner, *, since: datetime) -> Hour:
     )
 
 
-async def list_strips(db: Runner, ids: Sequence[UUID], *, most: int) -> dict[UUID, Strip]:
-    """Return how the last executions of jobs ended; jobs without any are left out."""
-    rows = await db.fetch("pages.strips", ids=ids, most=most)
-    return {
-        row["id"]: Strip(
-            outcomes=row["outcomes"], seconds=row["seconds"], finished_at=row["finished_at"]
+async def list_rows(db: Runner, ids: Sequence[UUID], *, most: int) -> list[ListRow]:
+    """Read jobs as rows of a list, with their last executions; deleted ones are left out."""
+    return [
+        ListRow(
+            job=LISTED.decode(row["job"]),
+            outcomes=row["outcomes"],
+            seconds=row["seconds"],
+            finished_at=row["finished_at"],
         )
-        for row in rows
-    }
+        for row in await db.fetch("pages.rows", ids=ids, most=most)
+    ]
 
 
 async def list_pending_runs(db: Runner, job_id: UUID, *, limit: int) -> list[PendingRun]:

@@ -19,6 +19,7 @@ from app.errors import InvalidInput, JobNotFound
 from app.jobs.filters import execution_filter
 from app.web.changes import changes_since, last_success, seen_edits
 from app.web.facts import seen_once
+from app.web.open_lists import Open, stream_address
 from app.web.parameters import ON_A_PAGE, Reader
 from app.web.pictures import STRIP_BARS
 from app.web.rendering import page
@@ -59,6 +60,8 @@ async def executions_page(
             following = EXECUTIONS.after(listed, more=found.more, reached=found.reached)
         except InvalidInput as refused:
             error = refused.errors[0].message
+    shown = tuple(one.id for one in listed)
+    asked = Open(of="executions", q=search.text, sort="newest", cursor=cursor, shown=shown)
     return page(
         request,
         "executions.html",
@@ -69,6 +72,7 @@ async def executions_page(
         following=following,
         cursor=cursor,
         choices=CHOICES,
+        stream=stream_address(asked, ()) if search.text and not error else "",
         at=await clock.now(),
     )
 

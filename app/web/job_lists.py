@@ -10,6 +10,7 @@ from app.core.jobs.job import JobState, StoredJob
 from app.db import jobs, pages
 from app.db.database import Database, Page
 from app.db.jobs import JobFilter
+from app.db.pages import ListedJob
 from app.errors import InvalidInput
 from app.jobs.filters import job_filter
 from app.web.pictures import STRIP_BARS, Ended
@@ -27,20 +28,28 @@ FIRST = UUID(int=2**128 - 1)
 class Row(Struct, frozen=True, kw_only=True):
     """A job in the list."""
 
-    job: StoredJob
-    ended: Sequence[Ended]
+    job: ListedJob
+    ended: tuple[Ended, ...]
 
 
-async def find_jobs(
-    reader: Database, search: Search, *, by: str, cursor: str | None
-) -> tuple[list[Row], str | None, str]:
-    """Find a page of jobs with their strips; return also the next cursor, and what is wrong."""
+class Found(Struct, frozen=True, kw_only=True):
+    """A page of the list."""
+
+    ids: Sequence[UUID] = ()
+    following: str | None = None
+    """The cursor of the next page."""
+    error: str = ""
+    """What is wrong with the search."""
+
+
+async def find_jobs(reader: Database, search: Search, *, by: str, cursor: str | None) -> Found:
+    """Find a page of jobs."""
     if search.error:
-        return [], None, search.error
+        return Found(error=search.error)
     try:
         wanted = job_filter(search.wanted)
     except InvalidInput as error:
-        return [], None, error.errors[0].message
+        return Found(error=error.errors[0].message)
     match by:
         case "next_run":
             order = JOBS_BY_NEXT_RUN
@@ -53,8 +62,7 @@ async def find_jobs(
         case _:
             listed = await jobs.list_page(reader, wanted, before=JOBS.read(cursor), limit=ON_A_PAGE)
             following = JOBS.after(listed.items, more=listed.more, reached=listed.reached)
-    ended = await strips(reader, [job.id for job in listed.items])
-    return [Row(job=job, ended=ended.get(job.id, ())) for job in listed.items], following, ""
+    return Found(ids=[job.id for job in listed.items], following=following)
 
 
 async def list_by_ending(
@@ -92,13 +100,15 @@ def by_ending(wanted: JobFilter) -> Iterator[tuple[int, JobFilter]]:
         yield OTHERS, replace(wanted, failing=False, has_failed=False)
 
 
-async def strips(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Sequence[Ended]]:
-    """Return how the last executions of jobs ended, the oldest first."""
-    found = await pages.list_strips(reader, ids, most=STRIP_BARS)
+async def read_rows(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Row]:
+    """Read jobs and how their last executions ended, the oldest first, without deleted ones."""
     return {
-        id: [
-            Ended(*one)
-            for one in zip(strip.outcomes, strip.seconds, strip.finished_at, strict=True)
-        ][::-1]
-        for id, strip in found.items()
+        one.job.id: Row(
+            job=one.job,
+            ended=tuple(
+                Ended(*each)
+                for each in zip(one.outcomes, one.seconds, one.finished_at, strict=True)
+            )[::-1],
+        )
+        for one in await pages.list_rows(reader, ids, most=STRIP_BARS)
     }

@@ -24,8 +24,9 @@ from app.errors import DatabaseUnavailable, InvalidInput
 from app.jobs.shown import masked_job
 from app.web.changes import changes_since, last_success, seen_edits
 from app.web.facts import seen_once, told
-from app.web.job_lists import SORTS, find_jobs
+from app.web.job_lists import SORTS, find_jobs, read_rows
 from app.web.job_preview import clock_notes
+from app.web.open_lists import Open, row_cells, stream_address
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.web.search import OF_JOBS, searched
@@ -67,19 +68,25 @@ async def jobs_page(  # noqa: PLR0913 - one parameter for each of the query's
 ) -> Response[bytes]:
     """List the jobs that a search finds."""
     search = searched(q, OF_JOBS, words="q")
-    rows, following, error = await find_jobs(reader, search, by=sort, cursor=cursor)
+    by = sort if sort in SORTS else "newest"
+    found = await find_jobs(reader, search, by=by, cursor=cursor)
+    read, at = await read_rows(reader, found.ids), await clock.now()
+    root = request.app.state.root_path
+    rows = [row_cells(read[id], at=at, sort=by, root=root) for id in found.ids if id in read]
+    shown = tuple(id for id in found.ids if id in read)
+    asked = Open(of="jobs", q=search.text, sort=by, cursor=cursor, shown=shown)
     return page(
         request,
         "jobs.html",
-        status=422 if error else 200,
+        status=422 if found.error else 200,
         search=search,
-        error=error,
+        error=found.error,
         rows=rows,
-        sort=sort if sort in SORTS else "newest",
+        sort=by,
         sorts=SORTS,
-        following=following,
+        following=found.following,
         cursor=cursor,
-        at=await clock.now(),
+        stream=stream_address(asked, [one for row in rows for one in row]),
     )
 
 

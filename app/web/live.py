@@ -5,11 +5,12 @@ A stream has the newest version only, so that a slow client misses versions and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from functools import partial
 from hashlib import sha256
 from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
 from litestar import get
@@ -33,6 +34,7 @@ BEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
 """How long a browser waits before it opens a broken stream again."""
 
+K = TypeVar("K", bound=Hashable)
 Make = Callable[[], Awaitable[str]]
 End = Callable[[], Awaitable[None]]
 
@@ -79,6 +81,13 @@ class Part:
         self.version = sha256(self.text.encode()).hexdigest()[:16]
         self.made_at = began
 
+    def news(self, seen: str) -> tuple[str, str] | None:
+        """Return what a client that has `seen` is to be sent, and the version it has then.
+
+        None: there is nothing new for it.
+        """
+        return None if self.version == seen else (self.text, self.version)
+
 
 async def versions(
     part: Part, *, seen: str, is_allowed: Callable[[], Awaitable[bool]], ending: asyncio.Event
@@ -91,14 +100,15 @@ async def versions(
         was_told = False
         while not ending.is_set():
             try:
-                text = await part.fresh()
+                await part.fresh()
             except DatabaseUnavailable:
                 if not was_told:
                     yield event("", name="stale")
                 was_told, said_at = True, monotonic()
             else:
-                if part.version != seen or was_told:
-                    seen, was_told, said_at = part.version, False, monotonic()
+                if news := part.news("" if was_told else seen):
+                    text, seen = news
+                    was_told, said_at = False, monotonic()
                     yield event(text, id=seen)
             now = monotonic()
             if now - said_at >= BEAT_SECONDS:
@@ -126,20 +136,20 @@ def event(data: str, *, id: str = "", name: str = "") -> bytes:
 
 
 async def while_watched(
-    parts: dict[UUID, Part],
-    id: UUID,
+    parts: dict[K, Part],
+    key: K,
     begin: Callable[[], Part],
     sent: Callable[[Part], AsyncGenerator[bytes, None]],
 ) -> AsyncGenerator[bytes, None]:
-    """Stream the live part of a job; the part is kept while any stream shows it."""
-    part = parts.get(id) or parts.setdefault(id, begin())
+    """Stream the live part of a job or a list; it is kept while any stream shows it."""
+    part = parts.get(key) or parts.setdefault(key, begin())
     try:
         async with aclosing(sent(part)) as given:
             async for one in given:
                 yield one
     finally:
-        if not part.streams and parts.get(id) is part:
-            del parts[id]
+        if not part.streams and parts.get(key) is part:
+            del parts[key]
             await part.end()
 
 
@@ -161,10 +171,12 @@ async def live(request: ApiRequest, state: State, name: FromPath[str]) -> Stream
     return stream(request, state, versions_for(request, state, parts[name]))
 
 
-def versions_for(request: ApiRequest, state: State, part: Part) -> AsyncGenerator[bytes, None]:
-    """Stream the versions of a part that the client has not seen."""
+def versions_for(
+    request: ApiRequest, state: State, part: Part, *, has: str = ""
+) -> AsyncGenerator[bytes, None]:
+    """Stream the versions of a part that the client has not seen; at first it `has` one."""
     is_allowed = partial(may_still_read, request)
-    seen = request.headers.get("Last-Event-ID", "")
+    seen = request.headers.get("Last-Event-ID") or has
     return versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
 
 

@@ -60,6 +60,7 @@ def environment(root: str) -> Environment:
         "address": lambda path: f"{root}{path}",
         "static": lambda path: f"{root}{static_address(path)}",
         "live_parts": static_files.has_live_parts(),
+        "query_with": query_with,
         "once": once_field,
         "version": product_version(),
     }

@@ -41,6 +41,7 @@ from app.web.job_editing import create_job, edit_page, new_job_page, preview_job
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live, live_of_job
 from app.web.once import once
+from app.web.open_lists import live_of_list
 from app.web.overview import overview
 from app.web.rendering import page
 from app.web.signing_in import sign_in, sign_in_first, sign_in_page, sign_out
@@ -60,6 +61,7 @@ def pages() -> Router:
                         overview,
                         live,
                         live_of_job,
+                        live_of_list,
                         jobs_page,
                         job_page,
                         executions_page,

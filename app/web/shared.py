@@ -14,6 +14,7 @@ from app.web import facts, heat, warnings
 from app.web.ahead import Pictures
 from app.web.facts import Fact
 from app.web.live import Part
+from app.web.open_lists import OpenLists
 from app.web.overview import Overview
 from app.web.standing import WatchedJob
 
@@ -38,9 +39,12 @@ async def sharing(
     state.parts = {"overview": Part(partial(overview.live, root=settings.root_path))}
     state.job_parts = {}
     state.watch = partial(watch, reader, clock, root=settings.root_path)
+    state.lists = lists = OpenLists(reader, clock, root=settings.root_path)
+    state.list_parts = {}
     try:
         yield
     finally:
+        await lists.end()
         await facts.end([state.week, overview.following, *overview.parts.values()])
 
 

@@ -12,6 +12,7 @@ from app.core.runs.outcome import Outcome
 from app.core.schedule.schedule import Schedule
 from app.core.schedule.words import describe
 from app.core.schedule.zones import zone_named
+from app.db.pages import ListedJob
 from app.errors import InvalidInput
 from app.wire.keys import ApiKey, limits_of
 
@@ -120,14 +121,14 @@ def outcome(word: str | None) -> str:
     return OUTCOMES[Outcome(word)] if word else "not yet"
 
 
-def schedule(job: StoredJob) -> str:
+def schedule(job: StoredJob | ListedJob) -> str:
     """Say when a job runs."""
     return describe(
         Schedule(**{name: getattr(job, name) for name in SCHEDULE_FIELDS}), job_id=job.id
     )
 
 
-def own_time(job: StoredJob) -> str:
+def own_time(job: StoredJob | ListedJob) -> str:
     """Say what clocks of a job's own zone show at its next run; nothing where these are UTC's."""
     if job.next_run is None or job.timezone == "UTC":
         return ""

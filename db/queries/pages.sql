@@ -126,18 +126,28 @@ from (
     where c.lag <= 1 or (c.scheduled_for >= j.since - interval '1 second' and c.scheduled_for > coalesce(greatest(c.reached, j.reached), '-infinity'))
 ) as lateness;
 
--- name: strips
--- How the last :most executions of each job ended, the newest first; the index of executions by job serves each.
-select j.id, array_agg(e.outcome order by e.id desc) as outcomes,
-    array_agg(extract(epoch from e.finished_at - e.started_at)::float8 order by e.id desc) as seconds,
-    array_agg(e.finished_at order by e.id desc) as finished_at
-from unnest(:ids::uuid[]) as j (id)
+-- name: rows
+-- Jobs as rows of a list, each with how its last :most executions ended, the newest first; the index of executions by
+-- job serves each.
+select (
+        select to_json(listed) from (
+            select j.id, j.name, j.tags, tocsin.state(j) as state, tocsin.failing(j) as failing, j.next_run,
+                j.run_at, j.cron, j.timezone, j.every_seconds, j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at,
+                j.jitter_seconds, j.jitter_percent
+        ) as listed
+    )::text as job, ended.outcomes, ended.seconds, ended.finished_at
+from unnest(:ids::uuid[]) as wanted (id)
+join tocsin.jobs j on j.id = wanted.id
 cross join lateral (
-    select id, outcome, started_at, finished_at from tocsin.executions
-    where job_id = j.id
-    order by id desc limit :most::bigint
-) e
-group by j.id;
+    select coalesce(array_agg(e.outcome order by e.id desc), '{}') as outcomes,
+        coalesce(array_agg(extract(epoch from e.finished_at - e.started_at)::float8 order by e.id desc), '{}') as seconds,
+        coalesce(array_agg(e.finished_at order by e.id desc), '{}') as finished_at
+    from (
+        select id, outcome, started_at, finished_at from tocsin.executions
+        where job_id = j.id
+        order by id desc limit :most::bigint
+    ) e
+) as ended;
 
 -- name: pending_runs
 -- The runs of a job beside its plan, the one first that was asked for first.

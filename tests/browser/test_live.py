@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import asyncpg
 import httpx
@@ -356,4 +357,85 @@ async def test_a_list_says_how_many_are_new_and_does_not_move(
         await page.get_by_role("link", name="2 new").click()
         await expect(page.get_by_role("link", name="of-the-list").first).to_be_visible()
         assert said == []
+    await connection.close()
+
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+PLACES = """() => [...document.querySelectorAll("main tbody tr")].map(
+    (row) => [row.querySelector("a").textContent, Math.round(row.getBoundingClientRect().y)])"""
+"""Where each row of a list stands."""
+
+
+@pytest.mark.parametrize("address", ["/jobs?q=tag:live", "/jobs?q=tag:live&sort=next_run"])
+async def test_rows_of_jobs_change_in_place_and_others_are_counted(
+    chromium: Browser, signed: tuple[Site, str], module_database: str, address: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    await connection.execute("delete from tocsin.jobs where tags = '{live}'")
+    first, second = [
+        await insert_job(connection, name=name, run_at=LATER, tags=["live"])
+        for name in ("live-one", "live-two")
+    ]
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await page.goto(address)
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        row = page.locator("tr", has=page.get_by_role("link", name="live-one"))
+        await row.get_by_role("link", name="live-one").focus()
+        await page.evaluate("getSelection().selectAllChildren(document.activeElement)")
+        places = await page.evaluate(PLACES)
+        assert len(places) == 2
+
+        await connection.execute("update tocsin.jobs set paused_at = now() where id = $1", first)
+        await connection.execute(
+            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+            "started_at) values ($1, 1, 'http', now(), 1, 'timed_out', now())",
+            first,
+        )
+        await expect(row.get_by_text("paused")).to_be_visible()
+        await expect(row.get_by_label("Last 1 execution: 1 timed out")).to_be_visible()
+        await insert_job(connection, name="live-three", run_at=LATER, tags=["live"])
+        await connection.execute("delete from tocsin.jobs where id = $1", second)
+        new = page.locator("#fresh").get_by_role("link")
+        await expect(new).to_have_text("1 new" if "sort" not in address else "1 other here now")
+        await expect(page.get_by_text("deleted")).to_be_visible()
+
+        assert await page.evaluate(PLACES) == places
+        assert await page.evaluate("document.activeElement.textContent") == "live-one"
+        assert await page.evaluate("getSelection().toString()") == "live-one"
+        assert await violations(page) == []
+        assert len(site.app.state.list_parts) == 1
+        await page.evaluate(HIDE, arg=True)
+
+        async def is_left() -> bool:
+            return not (site.app.state.list_parts or site.app.state.lists.many)
+
+        await until(is_left, "a hidden page is looked after no more")
+        await page.evaluate(HIDE, arg=False)
+        await new.click()
+        await expect(page.get_by_role("link", name="live-three")).to_be_visible()
+        assert said == []
+    await connection.close()
+
+
+async def test_a_search_of_executions_says_how_many_are_new(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    job = await insert_job(connection, name="searched", every_seconds=3600)
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        await page.goto("/executions?q=job:searched")
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        await connection.execute(
+            "insert into tocsin.executions (job_id, fence, kind, scheduled_for, attempt, outcome, "
+            "started_at) values ($1, 1, 'http', now(), 1, 'succeeded', now())",
+            job,
+        )
+        await page.get_by_role("link", name="1 new").click()
+        await expect(page.get_by_role("link", name="searched").first).to_be_visible()
+        assert said == []
+    await connection.execute("delete from tocsin.jobs where id = $1", job)
     await connection.close()

@@ -28,7 +28,7 @@ GIVEN = {
     "pages.attention": {"late_seconds": "10", "few": "9"},
     "pages.troubled": {"since": "now() - interval '1 day'", "window": "50", "limit": "8"},
     "pages.hour": {"since": "now() - interval '1 hour'", "most": "50"},
-    "pages.strips": {"ids": f"array['{JOB}'::uuid]", "most": "50"},
+    "pages.rows": {"ids": f"array['{JOB}'::uuid]", "most": "50"},
     "pages.pending_runs": {"job_id": f"'{JOB}'", "limit": "20"},
     "pages.firing": {"limit": "9"},
     "pages.in_minute": {"at": "now()", "but": f"'{JOB}'", "most": "50"},

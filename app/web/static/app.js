@@ -205,7 +205,7 @@ function listenWhileSeen() {
   } else if (!stream) listen();
 }
 
-if (fresh) {
+if (fresh?.dataset.events) {
   document.addEventListener("visibilitychange", listenWhileSeen);
   listenWhileSeen();
 }
