@@ -141,7 +141,7 @@ class Slots:
         """Return how many more claims could start at once; 0 or a negative number for none."""
         return min(self.free - due, self.room_to_settle(settling))
 
-    def demand_of_raised(self, *, waiting: int, settling: int) -> int:
+    def demand_for_next_slots(self, *, waiting: int, settling: int) -> int:
         """Return how many more claims to hold for the next slots; 0 or a negative number for none.
 
         As many as there are slots, less `waiting`: the claims here that go before these.

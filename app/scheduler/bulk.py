@@ -30,11 +30,11 @@ from app.wire.bulk import STARTING
 MAX_AT_ONCE = 4
 """How many actions an instance works on side by side: one that takes hours keeps no other."""
 AGAIN_SECONDS = LEASE_SECONDS / 2
-"""How soon to ask again for actions while others work on some."""
+"""The wait before actions are asked for again while other instances work on some."""
 MAX_SECONDS = 300.0
-"""How soon to ask for actions at the latest."""
+"""The longest time between two questions for actions; a notification tells of most."""
 OUTAGE_SECONDS = 1.0
-"""How soon to go on after an outage."""
+"""The wait after an outage before an action goes on."""
 LEAVE_SECONDS = 1.0
 """How long a stopping instance may take to leave its actions to others."""
 
@@ -91,7 +91,7 @@ class BulkWorker:
                 await self.leave()
 
     async def take(self, tasks: asyncio.TaskGroup) -> float:
-        """Begin to work on what nobody works on; return how soon to ask again."""
+        """Begin to work on actions that no instance has; return how soon to ask again, in s."""
         room = MAX_AT_ONCE - len(self.running)
         try:
             ids, has_others = await bulk.take(

@@ -31,7 +31,7 @@ EXTEND_SECONDS = LEASE_SECONDS / 3
 
 
 class Steps:
-    """The steps of one action, as one instance takes them."""
+    """Takes the steps of one action, in one instance."""
 
     def __init__(  # noqa: PLR0913 - what a step needs
         self,
@@ -93,7 +93,7 @@ class Steps:
         return rest if self.rate is None else max(rest, done.changed / self.rate - took)
 
     async def step(self, part: Part) -> Done | None:
-        """Take one step; None if it is not this instance's to take."""
+        """Take one step; None if the action has ended, or is another instance's."""
         async with bulk.step(
             self.db, self.id, instance=self.instance, reached=self.reached
         ) as transaction:

@@ -147,12 +147,12 @@ class Dispatcher:
         As many as there are slots, less the raised claims that have not started.
         """
         waiting = sum(1 for one in self if one.claim.priority and not one.started)
-        return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
+        return max(self.slots.demand_for_next_slots(waiting=waiting, settling=self.settling), 0)
 
     def room_by_rank(self) -> int:
         """Return how many to claim although `room` is 0: slots and reserve, less waiting claims."""
         waiting = len(self.sleeping) + len(self.due) + self.decodings.count - self.slots.reserve
-        return max(self.slots.demand_of_raised(waiting=waiting, settling=self.settling), 0)
+        return max(self.slots.demand_for_next_slots(waiting=waiting, settling=self.settling), 0)
 
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""

@@ -15,7 +15,7 @@ from app.scheduler.look_recovery import LookRecovery
 from app.scheduler.suspects import Tried
 
 AGAIN_SECONDS = 1.0
-"""The wait before the next look at a flow after one that failed."""
+"""The wait before the next look at a flow whose last look failed."""
 LISTED = 50
 """How many jobs of a flow are tried one by one after a look at the flow failed."""
 
@@ -53,18 +53,18 @@ class FlowLooks:
             self.tasks.create_task(self.known.hand_over(), name="hand over")
 
     async def look(
-        self, session: Runner, *, limit: int, ahead_seconds: float, crowded: bool
+        self, session: Runner, *, limit: int, ahead_seconds: float, left_due: bool
     ) -> int:
         """Claim jobs of the flows that are due; return how many.
 
-        At most half of `limit` where the last look left jobs without a flow (`crowded`), else seven
-        eighths, as a look for these follows. Room for one job goes to both by turns.
+        At most half of `limit` if the last look left due jobs without a flow (`left_due`), else
+        seven eighths, as a look for these follows. Room for one job goes to both by turns.
 
         Raises:
             Exception: an error for which `may_be_about_a_row` is false.
         """
         self.has_turn = not self.has_turn
-        share = limit // 2 if crowded else limit - max(limit // 8, 1)
+        share = limit // 2 if left_due else limit - max(limit // 8, 1)
         share = share or int(self.has_turn)
         if share == 0:
             return 0

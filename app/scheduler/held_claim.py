@@ -28,7 +28,7 @@ that much later."""
 class HeldClaim:
     """A claim from the look that took it until its settlement.
 
-    The end of its execution is decided here. The executor keeps the timeout, as only the executor
+    How its execution ends is decided here. The executor keeps the timeout, as only the executor
     can report which wait was too long. An execution is cut off, by moving its deadline, if its
     timeout was not kept, its lease was taken away or is about to end, the grace of a drain is over,
     or the next run of its job cancels it, see `Ending`. Any other cancellation of an execution
@@ -129,7 +129,7 @@ class HeldClaim:
     def note_answer(self, report: Report) -> None:
         """Note that the target has answered: what is left to do is cut off by no timeout.
 
-        `report`: as far as it is known. A success is not to be done again for what is cut off.
+        `report`: what is known so far. If the rest is cut off, a success is still a success.
         """
         if report.outcome is Outcome.SUCCEEDED:
             self.succeeded = report

@@ -134,7 +134,7 @@ class Poller:
             limit = self.raised.short(limit)
         if limit > 0 and self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(
-                session, limit=limit, ahead_seconds=ahead_seconds, crowded=self.left_due
+                session, limit=limit, ahead_seconds=ahead_seconds, left_due=self.left_due
             )
         if limit <= 0:
             return 0.0

@@ -22,10 +22,8 @@ async def keep_zones(
 ) -> None:
     """Record at once, and then about every hour, what this instance is and which rules it plans by.
 
-    With it goes which `kinds` of jobs it runs.
-
-    If these are the newest, jobs that were planned by older rules are replanned. Ends only when
-    cancelled.
+    The record has its `slots` and the `kinds` of jobs that it runs. If its rules are the newest,
+    jobs that were planned by older rules are replanned. Ends only when cancelled.
     """
     while True:
         wait = INTERVAL_SECONDS
