@@ -253,9 +253,11 @@ class Flows:
             del self.grants[claim.flow_key, claim.claimed_at]
 
     def grant_of(self, claim: Claim) -> Grant | None:
+        """Return the grant that has a claim; None, as for a flow without a rate, if none has."""
         return self.grants.get((claim.flow_key or "", claim.claimed_at))
 
     def tell(self, claim: Claim, grant: Grant) -> None:
+        """Have `keep_telling` tell the database how many of a grant have started, and when last."""
         key = (claim.flow_key or "", claim.claimed_at)
         latest = grant.latest or claim.claimed_at
         self.to_tell[key] = Starts(
