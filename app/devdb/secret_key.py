@@ -1,8 +1,11 @@
 """The key that encrypts secrets under `tocsin dev`, kept beside its Postgres."""
 
 import base64
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -22,16 +25,29 @@ def kept_key(data_dir: Path) -> str | None:
     try:
         home = reachable_home(data_dir)
         place = home / "secret-key"
-        if place.exists():
-            if key := place.read_text("ascii").strip():
-                return key
-        elif (home / "server").exists():
-            return None
-        keep(place, base64.b64encode(secrets.token_bytes(32)).decode())
-        return place.read_text("ascii").strip()
+        with alone_in(home):
+            if place.exists():
+                if key := place.read_text("ascii").strip():
+                    return key
+            elif (home / "server").exists():
+                return None
+            made = base64.b64encode(secrets.token_bytes(32)).decode()
+            keep(place, made)
+            return made
     except OSError as error:
         message = f"cannot keep a key under {data_dir}: {error}; set TOCSIN_DATA_DIR"
         raise DevDatabaseFailed(message) from error
+
+
+@contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """Wait for others that look for a key there, so that all of them have the same."""
+    directory = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def keep(place: Path, key: str) -> None:

@@ -9,7 +9,9 @@ import shlex
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -335,6 +337,21 @@ def test_a_key_is_kept_as_a_whole_or_not_at_all(
     assert [(one.name, one.stat().st_mode & 0o777) for one in home.iterdir()] == [
         ("secret-key", 0o600)
     ]
+
+
+def test_all_that_look_for_a_key_at_once_have_the_same(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(length: int) -> bytes:
+        time.sleep(0.02)
+        return os.urandom(length)
+
+    monkeypatch.setattr("app.devdb.secret_key.secrets.token_bytes", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(kept_key, [data_dir] * 8))
+
+    assert len(keys) == 1
+    assert None not in keys
 
 
 def test_an_empty_file_of_a_key_is_replaced_although_there_are_data(data_dir: Path) -> None:
