@@ -157,7 +157,7 @@ async def server_version(url: str) -> str:
 def cpu(pid: int) -> float:
     """CPU seconds of one process so far."""
     times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 if __name__ == "__main__":

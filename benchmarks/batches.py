@@ -29,8 +29,8 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 TARGET = {"url": "https://example.com/report", "headers": {"X-Tenant": "a"}, "json": {"a": [1, 2]}}
 SECRET = TARGET | {"auth": {"type": "bearer", "token": "a-token"}}
 AMQP = {"url": "amqp://broker/", "exchange": "e", "routing_key": "k", "json": {"a": [1, 2]}}
-ONE_OFF = {"kind": "http", "target": TARGET, "run_at": TOMORROW}
-CRON = {"kind": "http", "target": TARGET, "timezone": "Europe/Paris"}
+ONE_OFF: dict[str, object] = {"kind": "http", "target": TARGET, "run_at": TOMORROW}
+CRON: dict[str, object] = {"kind": "http", "target": TARGET, "timezone": "Europe/Paris"}
 SORTS: dict[str, Callable[[int], dict[str, object]]] = {
     "one-offs": lambda _: ONE_OFF,
     "one-offs with names": lambda n: ONE_OFF | {"name": f"job {n}"},

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 
 import asyncpg
+import uvloop
 
 from benchmarks import bare
 from benchmarks.support import options, results
@@ -124,5 +125,5 @@ def merged(rows: list[Row]) -> list[Row]:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, jobs=50_000, rounds=3, copies=4)

@@ -216,7 +216,7 @@ async def by_copy(postgres: Postgres, jobs: int) -> list[Row]:
             for one in connections:
                 await one.close()
         rows.append(row)
-    rows[1] = rows[1] | {"of no trigger": ratio(rows[1], rows[0])}
+    rows[1] = {**rows[1], "of no trigger": ratio(rows[1], rows[0])}
     return rows
 
 
@@ -232,7 +232,7 @@ async def by_api(postgres: Postgres, jobs: int) -> list[Row]:
     without = await by_api_on(url, jobs, prepare=OFF, label=", no triggers")
     there = await by_api_on(url, jobs, prepare=ON, label="")
     compared = [
-        row | {"of no trigger": ratio(row, base)} for row, base in zip(there, without, strict=True)
+        {**row, "of no trigger": ratio(row, base)} for row, base in zip(there, without, strict=True)
     ]
     return [*without, *compared]
 

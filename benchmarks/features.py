@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from statistics import median
 
 import asyncpg
+import uvloop
 from msgspec import Struct
 
 from benchmarks import bare
@@ -206,5 +207,5 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, minutes=20.0, jobs=3_000, rounds=1)

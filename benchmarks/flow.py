@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 
 import asyncpg
+import uvloop
 
 from benchmarks import bare
 from benchmarks.drain import settled, vacuumed
@@ -171,5 +172,5 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, jobs=20_000)

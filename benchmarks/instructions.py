@@ -13,8 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Unpack
+
+import uvloop
 
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
@@ -26,7 +30,7 @@ from benchmarks import bare
 from benchmarks.drain import settled, vacuumed
 from benchmarks.support import options, processes, results
 from benchmarks.support.contestants import Job, Tocsin
-from benchmarks.support.postgres import SETTINGS, Postgres, as_postgres
+from benchmarks.support.postgres import SETTINGS, Postgres, RunAs, as_postgres
 from benchmarks.support.receiver import Receiver
 from benchmarks.support.results import Row
 
@@ -147,10 +151,11 @@ async def drained(
     await settled(contestant)
 
 
-async def told(pid: int, what: str, **user: int) -> None:
+async def told(pid: int, what: str, **user: Unpack[RunAs]) -> None:
     """Tell callgrind, as its user, to set the counts of a process to zero, or to write them."""
     command = ("callgrind_control", what, str(pid))
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, **user)
+    run = partial(subprocess.run, command, check=True, capture_output=True, **user)
+    await asyncio.to_thread(run)
 
 
 def counted(written: Iterable[Path]) -> int:
@@ -165,5 +170,5 @@ def counted(written: Iterable[Path]) -> int:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, jobs=2_000)

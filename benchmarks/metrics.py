@@ -10,12 +10,14 @@ and in parts of the CPU time without the port. The run fails if that is over a h
 import argparse
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from statistics import median
 from uuid import UUID
 
 import httpx
+import uvloop
 
 from app.core.facts import BatchSettled, Cause, Looked, Settled, Started
 from app.core.runs.outcome import Outcome
@@ -40,10 +42,17 @@ COUNTED = 200_000
 class Metered(Tocsin):
     """An instance that counts, and answers on a port."""
 
-    def working(self, *, copies: int = 1) -> AbstractContextManager[Running]:
+    def working(
+        self, *, copies: int = 1, under: Sequence[str] = ()
+    ) -> AbstractContextManager[Running]:
         """See `Contestant`."""
-        settings = {"TOCSIN_METRICS_PORT": str(PORT)}
-        return tocsin(self.url, copies=copies, concurrency=self.concurrency, **settings)
+        return tocsin(
+            self.url,
+            copies=copies,
+            concurrency=self.concurrency,
+            under=under,
+            TOCSIN_METRICS_PORT=str(PORT),
+        )
 
 
 async def scrape() -> None:
@@ -158,5 +167,5 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, minutes=20.0, jobs=10_000, rounds=5)

@@ -11,6 +11,7 @@ import json
 import time
 
 import asyncpg
+import uvloop
 
 from benchmarks import bare
 from benchmarks.insert_to_fire import listening
@@ -94,5 +95,5 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, jobs=20_000)

@@ -8,6 +8,8 @@ import argparse
 import asyncio
 import time
 
+import uvloop
+
 from benchmarks import bare
 from benchmarks.support import options, results
 from benchmarks.support.contestants import Contestant, Job, chosen
@@ -79,5 +81,5 @@ async def measure(options_: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    bare.uvloop.install()
+    uvloop.install()
     options.run(measure, about=__doc__, jobs=50_000)

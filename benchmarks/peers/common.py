@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 
 import aiohttp
@@ -51,6 +51,6 @@ async def inserting(insert: Callable[[int], Awaitable[object]]) -> None:
         print(started, flush=True)
 
 
-def run(**actions: Callable[[], Awaitable[None]]) -> None:
+def run(**actions: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run the action that the command line names, on uvloop."""
     uvloop.run(actions[ACTION]())

@@ -182,7 +182,7 @@ class Peer:
 
         async def through(process: subprocess.Popen[str], number: int) -> float:
             if process.stdin is None:
-                raise RuntimeError(f"{process.args} was started without a pipe")
+                raise RuntimeError(f"{process.args!r} was started without a pipe")
             process.stdin.write(f"{number}\n")
             process.stdin.flush()
             return int(read_line(process, seconds=10.0)) / 1e9

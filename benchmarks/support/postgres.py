@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Self
+from typing import Self, TypedDict
 
 import asyncpg
 import psutil
@@ -147,7 +147,7 @@ class Postgres:
             except psutil.NoSuchProcess:
                 continue
             total += times.user + times.system
-        return total
+        return float(total)
 
 
 async def statements(url: str) -> list[dict[str, object]]:
@@ -171,8 +171,16 @@ async def reset_statements(url: str) -> None:
     await connection.close()
 
 
-def as_postgres() -> dict[str, int]:
-    """Whom to run Postgres as, as arguments of `subprocess`."""
+class RunAs(TypedDict, total=False):
+    """Whom to run a program as, as arguments of `subprocess`."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_postgres() -> RunAs:
+    """Say whom to run Postgres as."""
     user = postgres_user()
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 

@@ -33,11 +33,11 @@ class Running:
         for process in self.members():
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
-        return total
+        return float(total)
 
     def rss_megabytes(self) -> float:
         """Resident memory, summed."""
-        return sum(process.memory_info().rss for process in self.members()) / 1e6
+        return float(sum(process.memory_info().rss for process in self.members())) / 1e6
 
     def members(self) -> list[psutil.Process]:
         """Every process of it that is alive."""
@@ -52,7 +52,7 @@ class Running:
         """
         for process in self.processes:
             if process.poll() is not None:
-                raise RuntimeError(f"{process.args} ended with {process.returncode}")
+                raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
 
 
 @contextmanager
@@ -109,10 +109,10 @@ def read_line(process: subprocess.Popen[str], *, seconds: float) -> str:
         TimeoutError: it printed nothing in time.
     """
     if process.stdout is None:
-        raise RuntimeError(f"{process.args} was started without a pipe")
+        raise RuntimeError(f"{process.args!r} was started without a pipe")
     readable, _, _ = select.select([process.stdout], [], [], seconds)
     if not readable:
-        raise TimeoutError(f"{process.args} said nothing for {seconds:g} s")
+        raise TimeoutError(f"{process.args!r} said nothing for {seconds:g} s")
     return process.stdout.readline()
 
 
@@ -121,7 +121,7 @@ def wait_for_line(process: subprocess.Popen[str], wanted: str, log: Path) -> Non
     while line := read_line(process, seconds=READY_SECONDS):
         if wanted in line:
             return
-    raise RuntimeError(f"{process.args} ended before it was ready; see {log}")
+    raise RuntimeError(f"{process.args!r} ended before it was ready; see {log}")
 
 
 def tocsin(
