@@ -35,6 +35,8 @@ def begin_log(settings: Settings) -> None:
 def dev(ctx: click.Context, port: int | None, command: tuple[str, ...]) -> None:
     """Run everything on this machine: an embedded Postgres, the API and one instance.
 
+    What it keeps is in .tocsin, or in TOCSIN_DATA_DIR.
+
     With a COMMAND, such as `tocsin dev keys list`, carry that one out on the embedded Postgres
     instead, whether or not it runs already.
     """

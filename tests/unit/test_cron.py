@@ -106,10 +106,11 @@ def test_a_cron_names_these_wall_times(text: str, expected: list[str]):
     ("text", "message"),
     [
         ("", "'' has 0 fields; write 5 (minute, hour"),
+        ("03:00", "'03:00' has 1 field; write 5 (minute, hour"),
         ("   ", "has 0 fields"),
         ("* * * *", "has 4 fields"),
         ("* * * * * * * *", "has 8 fields"),
-        ("hello", "'hello' has 1 fields"),
+        ("hello", "'hello' has 1 field;"),
         ("@reboot", "'@reboot' is no alias; write a time, or one of @yearly, @annually"),
         ("@every 5m", "'@every 5m' is no alias"),
         ("60 * * * *", "minute '60': write 0-59, such as 0, 0,30, 0-29 or */15"),

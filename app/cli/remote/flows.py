@@ -67,7 +67,7 @@ def set_flow(on: Remote, *, key: str, **given: object) -> None:
 @remote("Flow", writes=True)
 def pause_flow(on: Remote, *, key: str, reason: str | None, until: str | None) -> None:
     """Have the jobs of a flow wait; its limits stay. A key with * is a pattern."""
-    given = {"reason": reason or None, "until": instant_given(until, "--until")}
+    given = {"reason": reason, "until": instant_given(until, "--until")}
     on.confirm(f"pause {key}")
     wanted = {name: one for name, one in given.items() if one is not None}
     on.output.print_one(on.api.call("POST", path_of(key, "pause"), body=wanted))

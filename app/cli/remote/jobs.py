@@ -259,7 +259,7 @@ def pause_jobs(
     on: Remote, *, names: Sequence[str], reason: str | None, until: str | None, **found_by: object
 ) -> None:
     """Pause jobs: those named, or all that are found."""
-    given = {"reason": reason or None, "until": instant_given(until, "--until")}
+    given = {"reason": reason, "until": instant_given(until, "--until")}
     body = {name: one for name, one in given.items() if one is not None}
     act(on, "pause", names, found_by, body=body or None)
 

@@ -178,8 +178,9 @@ def split(text: str) -> list[str]:
             return fields
         case count:
             raise refusal(
-                f"{text!r} has {count} fields; write 5 (minute, hour, day of month, month,"
-                " day of week), 6 (with the second first) or 7 (with the year last)"
+                f"{text!r} has {count} field{'' if count == 1 else 's'}; write 5 (minute, hour,"
+                " day of month, month, day of week), 6 (with the second first) or 7 (with the"
+                " year last)"
             )
 
 
