@@ -69,6 +69,18 @@ def test_each_such_command_has_a_line_that_needs_no_click() -> None:
         assert "Connection refused" in json.loads(done.stderr)["detail"]
 
 
+def test_what_is_no_output_goes_nowhere_where_stderr_is_closed() -> None:
+    command = [sys.executable, "-c", BEGIN, "jobs", "get", "a", "--api", "http://127.0.0.1:1"]
+    done = subprocess.run(  # noqa: S603 - our own words
+        ["/bin/sh", "-c", 'exec "$0" "$@" 2>&-', *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (5, b"")
+
+
 def test_an_option_of_another_type_is_left_to_click() -> None:
     late_by = next(one for one in command_of("executions list").params if one.name == "late_by")
 

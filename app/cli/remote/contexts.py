@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.cli.remote.errors import USAGE, CommandFailed
+from app.cli.remote.output import print_note
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 """Where `tocsin dev` serves."""
@@ -189,7 +190,7 @@ def confirm(context: Context, what: str, *, yes: bool, always: bool = False) -> 
     question = f"{what} at {context.name}{production}"
     if yes:
         if context.production:
-            print(question, file=sys.stderr, flush=True)
+            print_note(question)
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         message = f"{question}: there is no terminal to ask on; give --yes if that is meant"
