@@ -1,13 +1,14 @@
 """Claims of jobs of a raised priority, which an instance makes even without room for others."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
 from app.db.claims import LOST, Look, check_claimed, claim
-from app.db.database import Runner
+from app.db.database import Database, Runner, Transaction
 
 
 class RaisedLook(Struct, frozen=True, kw_only=True):
@@ -18,6 +19,20 @@ class RaisedLook(Struct, frozen=True, kw_only=True):
     """How many of them were due, of each level as far as was asked."""
     next_seconds: float | None
     """Seconds until the first one that is not due comes due; None if none was found."""
+
+
+@asynccontextmanager
+async def connection(db: Database) -> AsyncIterator[Runner]:
+    """Take a connection of the pool for some looks, each of which is a transaction of its own.
+
+    To give it back after each, as the pool does, would take turns of the event loop before the
+    answer is read.
+
+    Raises:
+        AppError: see `app.db.errors.translate_errors`.
+    """
+    async with db.session() as one:
+        yield Transaction(db, one)
 
 
 async def look(  # noqa: PLR0913 - one keyword for each parameter of the query

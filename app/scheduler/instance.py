@@ -273,6 +273,7 @@ class Instance:
                 )
                 await self.look_through_outages(poller, dispatcher)
                 polling.end()
+                await poller.raised.end()
                 self.drain(dispatcher, limit)
                 await suspects.wait_until_idle()
                 await dispatcher.wait_until_empty()

@@ -7,7 +7,7 @@ announcement is in force, the triggers send no notification (docs/adr/0027).
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from app.core.facts import Cause, Faulted
 from app.db import Database, polling
@@ -62,6 +62,8 @@ class Wakeup:
         """When `timer` wakes; uvloop's timer for the very next turn cannot tell."""
         self.notifications = 0
         """How many notifications this instance ever got."""
+        self.notified: Callable[[], None] | None = None
+        """Called on each notification."""
         self.cause = Cause.TIMER
         """What ended the latest sleep."""
         self.woken_at = timers.time()
@@ -75,6 +77,8 @@ class Wakeup:
         """Wake the poller for a notification."""
         self.notifications += 1
         self.wake(Cause.NOTIFICATION)
+        if self.notified is not None:
+            self.notified()
 
     def wake(self, cause: Cause = Cause.ROOM) -> None:
         """Wake the poller, now or as soon as it would sleep."""

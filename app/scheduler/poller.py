@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from app.core.facts import Connected, Looked
-from app.db import claims, raised
+from app.db import claims
 from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.flood_guard import FLOOD_SLEEP_SECONDS
@@ -20,7 +20,7 @@ from app.scheduler.look_recovery import MAX_LOOK_SECONDS, LookRecovery
 from app.scheduler.next_look import ScanStart, sleep_seconds
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.pauses import PauseEnds
-from app.scheduler.raised import FEW, RaisedJobs
+from app.scheduler.raised_looks import RaisedLooks
 from app.telemetry import Observers
 from app.timers import Monotonic
 
@@ -71,9 +71,16 @@ class Poller:
         self.pause_ends = PauseEnds(polling, clock)
         self.recovery = recovery
         self.flows = FlowLooks(flows, recovery, clock=clock)
-        self.raised = RaisedJobs(
-            monotonic=monotonic, wakeup=wakeup, limit_sleep=polling.limit_sleep
+        self.raised = RaisedLooks(
+            recovery,
+            scan_start=scan_start,
+            clock=clock,
+            monotonic=monotonic,
+            wakeup=wakeup,
+            polling=polling,
+            is_behind=lambda: self.left_due and self.looking and not self.is_paused,
         )
+        wakeup.notified = self.raised.hear
         self.plan_jobs = plan_jobs
         """Wakes the planner, for jobs that were written in SQL."""
         self.observers = observers
@@ -84,6 +91,8 @@ class Poller:
         `sleep_seconds`."""
         self.left_due = False
         """Whether the last look left due jobs: raised ones are then claimed first."""
+        self.looking = False
+        """Whether a look is under way, or to begin at once."""
         self.lost_at: float | None = None
         """When the latest session was lost, monotonic seconds; None while one lasts."""
 
@@ -104,7 +113,11 @@ class Poller:
         while not stopping.is_set():
             await session.listen()  # again, where a flood of notifications has ended that
             self.wakeup.clear()  # before the claim: a job committed meanwhile must still wake it
-            sleep = await self.look(session)
+            self.looking = True
+            try:
+                sleep = await self.look(session)
+            finally:
+                self.looking = False
             if not session.is_listening:
                 sleep = min(sleep, FLOOD_SLEEP_SECONDS)
             if not connected:
@@ -115,7 +128,7 @@ class Poller:
 
     async def look(self, session: Session) -> float:
         """Claim due jobs for the dispatcher; return for how many seconds to sleep."""
-        self.dispatcher.short_turns = self.raised.is_expected
+        self.dispatcher.short_turns = self.raised.known.is_expected
         limit, ahead_seconds = min(self.dispatcher.room(), BATCH), AHEAD_SECONDS
         if limit == 0:  # what is held for later must not hold up what is due
             limit, ahead_seconds = self.dispatcher.room_at_once(), 0.0
@@ -127,11 +140,11 @@ class Poller:
         if self.left_due:
             claimed, left = await self.claim_raised(session, limit)
             limit -= claimed
-            if self.raised.is_expected and left == 0 and limit > 0:
+            if self.raised.known.is_expected and left == 0 and limit > 0:
                 await asyncio.sleep(0)  # what came with that answer is heard by then
                 claimed, left = await self.claim_raised(session, limit)
                 limit -= claimed
-            limit = self.raised.short(limit)
+            limit = self.raised.known.short(limit)
         if limit > 0 and self.flows.are_due and not self.is_paused:
             limit -= await self.flows.look(
                 session, limit=limit, ahead_seconds=ahead_seconds, left_due=self.left_due
@@ -152,60 +165,14 @@ class Poller:
         claimed, left = await self.claim_raised(session, room)
         if (limit := min(left, room - claimed, self.dispatcher.room_by_rank())) > 0:
             return await self.look_at_jobs(session, limit, 0.0, by_priority=True, has_room=False)
-        seconds = self.raised.next_seconds()
+        seconds = self.raised.known.next_seconds()
         if left and not claimed:  # others go before these, for which there is no room
-            seconds = self.raised.again_seconds()
+            seconds = self.raised.known.again_seconds()
         return self.polling.limit_sleep(min(seconds, self.longest_sleep_seconds))
 
     async def claim_raised(self, session: Session, room: int) -> tuple[int, int]:
-        """Claim due jobs of a raised priority that go before all others, if there may be any.
-
-        Return how many, and how many to claim in a look by priority: `FEW` or more are due, jobs
-        without a priority have an earlier rank, or the look for these alone failed.
-        """
-        if self.is_paused or self.raised.next_seconds() > 0:
-            return 0, 0
-        asked_at = self.monotonic()
-        self.raised.begin()
-        limit = min(room, FEW)
-        try:
-            with self.recovery.watch, self.recovery.claiming():
-                found = await raised.look(
-                    session,
-                    limit=limit,
-                    lease_seconds=self.lease_seconds,
-                    kinds=self.kinds,
-                    instance=self.instance,
-                    since=self.scan_start.since(asked_at),
-                    believed=self.clock.believed(),
-                    aside=self.recovery.isolation.aside(),
-                )
-        except Exception as error:
-            if not may_be_about_a_row(error):
-                raise
-            await self.recovery.free_found(session, error)
-            return 0, limit
-        look, answered_at = found.look, self.monotonic()
-        self.raised.found(found, at=asked_at)
-        self.dispatcher.short_turns = self.raised.is_expected
-        self.clock.observe(look.begun_at, look.ended_at, sent_at=asked_at, received_at=answered_at)
-        tell_lost(look, self.observers)
-        lease_ends = asked_at + self.lease_seconds
-        self.dispatcher.take(HeldClaim(claim, lease_ends=lease_ends) for claim in look.claims)
-        if look.claims:
-            self.polling.looked(claimed=len(look.claims), polling_seconds=None, has_room=False)
-            self.observers.tell(
-                Looked(
-                    claimed=len(look.claims),
-                    sleep_seconds=0.0,
-                    cause=self.wakeup.cause,
-                    took_seconds=answered_at - asked_at,
-                    woken_seconds=self.wakeup.woken_seconds(),
-                )
-            )
-        claimed = len(look.claims)
-        left = limit if found.due >= limit == FEW else min(max(found.due - claimed, 0), limit)
-        return claimed, left
+        """Claim due jobs of a raised priority, see `RaisedLooks`, unless everything is paused."""
+        return (0, 0) if self.is_paused else await self.raised.claim(session, room)
 
     async def look_at_jobs(
         self,

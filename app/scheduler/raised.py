@@ -45,6 +45,8 @@ class RaisedJobs:
         """The same where raised jobs are due that cannot be claimed."""
         self.expected_until = float("-inf")
         """Until when another raised job is expected for those that were due, monotonic seconds."""
+        self.begun = 0
+        """How many looks have begun; two may be under way at a time."""
         self.next_at = float("inf")
         """When the next raised job comes due that the database told of, monotonic seconds."""
 
@@ -72,24 +74,37 @@ class RaisedJobs:
         """Return in how many seconds to ask again where due raised jobs could not be claimed."""
         return max(self.again_at - self.monotonic(), 0.0)
 
-    def begin(self) -> None:
-        """Note that a look begins: notifications from now on ask for another one.
+    def begin(self) -> int:
+        """Note that a look begins, and return its number: later notifications ask for another one.
 
         If this look fails, so that `found` is not called, the next one is made after
         `ASKED_AGAIN_SECONDS`: looks for all jobs come upon the row for which this one failed.
         """
         self.notifications = self.wakeup.notifications
         self.ask_at = self.again_at = self.monotonic() + ASKED_AGAIN_SECONDS
+        self.begun += 1
+        return self.begun
 
-    def found(self, raised: RaisedLook, *, at: float) -> None:
-        """Learn from a look that began at `at`, monotonic seconds."""
+    def found(self, raised: RaisedLook, *, at: float, number: int) -> None:
+        """Learn from a look, the one of this `number`, that began at `at`, monotonic seconds.
+
+        What one that began later has told, or will tell, is newer, and asks again no later for it.
+        """
         if raised.due:
             self.expect(at, raised.due)
         seconds = raised.next_seconds
-        self.next_at = at + (float("inf") if seconds is None else seconds)
+        next_at = at + (float("inf") if seconds is None else seconds)
         wait = min(ASKED_AGAIN_SECONDS if seconds is None else seconds, ASKED_AGAIN_SECONDS)
-        self.again_at = at + self.limit_sleep(wait)
-        self.ask_at = at if raised.due else self.again_at
+        again_at = at + self.limit_sleep(wait)
+        ask_at = at if raised.due else again_at
+        if number == self.begun:
+            self.next_at, self.again_at, self.ask_at = next_at, again_at, ask_at
+        else:
+            self.ask_at = min(self.ask_at, ask_at)
+
+    def failed(self) -> None:
+        """Note that a look beside another one has failed: the next one of the session asks anew."""
+        self.ask_at = self.monotonic()
 
     def expect(self, now: float, many: int) -> None:
         """Expect another raised job for a time, as so many are due."""

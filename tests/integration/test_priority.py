@@ -318,9 +318,9 @@ async def test_the_database_is_asked_about_raised_jobs_only_if_that_may_have_cha
     async def claimed() -> int | None:
         if jobs.next_seconds() > 0:
             return None
-        jobs.begin()
+        number = jobs.begin()
         found = await look_at_raised(session)
-        jobs.found(found, at=ticks())
+        jobs.found(found, at=ticks(), number=number)
         return len(found.look.claims)
 
     counts = [await claimed()]
@@ -343,15 +343,15 @@ async def test_raised_jobs_are_asked_about_when_the_next_of_them_comes_due(
     ticks = Ticks()
     jobs = raised_jobs(ticks, Wakeup(asyncio.get_running_loop()))
     await insert_job(connection, priority=1, run_at=datetime.now(UTC) + timedelta(minutes=1))
-    jobs.begin()
-    jobs.found(await look_at_raised(session), at=ticks())
+    number = jobs.begin()
+    jobs.found(await look_at_raised(session), at=ticks(), number=number)
     far = jobs.next_seconds()
     await connection.execute(
         "update tocsin.jobs set next_run = clock_timestamp() + interval '0.9 s'"
     )
 
     found = await look_at_raised(session)
-    jobs.found(found, at=ticks())
+    jobs.found(found, at=ticks(), number=jobs.begin())
 
     assert far == ASKED_AGAIN_SECONDS
     assert found.look.claims or jobs.next_seconds() < ASKED_AGAIN_SECONDS

@@ -1,7 +1,8 @@
 """How many jobs a look claims, of those that are raised and of the others, and when it sleeps."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
 from typing import cast
@@ -30,6 +31,7 @@ from app.scheduler.sweep import Sweep
 from app.telemetry import Observers
 from tests.support.claims import some_claim
 from tests.support.ticks import ManualTimers, Ticks
+from tests.support.waiting import until
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SLOTS = 10
@@ -45,6 +47,7 @@ class Holding(Dispatcher):
         self.free = free
         self.backlogged = asyncio.Event()
         self.claims = {}
+        self.closed = False
 
     @property
     def raised(self) -> int:
@@ -197,3 +200,59 @@ async def test_a_look_claims_no_more_than_there_is_room_whatever_is_raised(
     held, _ = await looks(monkeypatch, ticks, due, free=SLOTS, many=1)
 
     assert (len(held), held.raised) == (SLOTS, min(raised, SLOTS))
+
+
+@asynccontextmanager
+async def connection(_: Database) -> AsyncIterator[Session]:
+    yield SESSION
+
+
+async def test_a_raised_job_is_claimed_before_a_look_has_ended_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks
+) -> None:
+    due = Due(raised=0, behind=0, usual=1000)
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def look(session: Session, **arguments: int) -> Look:
+        asked.set()
+        await answered.wait()
+        return await due.look(session, **arguments)
+
+    async def has_raised() -> bool:
+        return held.raised > 0
+
+    monkeypatch.setattr(raised, "look", due.look_at_raised)
+    monkeypatch.setattr(raised, "connection", connection)
+    monkeypatch.setattr(claims, "look", look)
+    held = Holding(ManualTimers(ticks), free=SLOTS)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        one = poller_of(held, ticks, tasks)
+        one.looking = True
+        looking = tasks.create_task(one.look(SESSION))
+        await asked.wait()
+
+        due.raised = 1
+        one.wakeup.notify()
+        await until(has_raised, "the raised job is claimed", within=5)
+        assert not looking.done()
+
+        answered.set()
+        await looking
+        held.closed = True
+        await one.raised.end()
+    assert (len(held), held.raised) == (SLOTS + 1, 1)
+
+
+@pytest.mark.parametrize("state", ["asleep", "nothing left behind", "everything paused"])
+async def test_no_look_is_made_beside_where_none_is_under_way_that_others_wait_for(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks, state: str
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        one = poller_of(Holding(ManualTimers(ticks), free=SLOTS), ticks, tasks)
+        one.looking = state != "asleep"
+        one.left_due = state != "nothing left behind"
+        one.is_paused = state == "everything paused"
+
+        one.wakeup.notify()
+
+    assert one.raised.beside is None

@@ -7,6 +7,8 @@ from uuid import UUID
 import pytest
 
 from app.core.runs.priority import HIGHEST_PRIORITY, LEVEL, rank
+from app.db.claims import Look
+from app.db.raised import RaisedLook
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.notify import Wakeup
@@ -163,3 +165,49 @@ async def test_looks_are_short_when_a_raised_job_that_is_planned_comes_due() -> 
         found.append(raised.short(500) == SHORT)
 
     assert found == [False, True, True, False]
+
+
+def told(*, due: int = 0, next_seconds: float | None = None) -> RaisedLook:
+    look = Look(
+        claims=[],
+        wakeup_seconds=None,
+        blocked=False,
+        unplanned=False,
+        polling_seconds=None,
+        begun_at=DUE,
+        ended_at=DUE,
+    )
+    return RaisedLook(look=look, due=due, next_seconds=next_seconds)
+
+
+@pytest.mark.parametrize("first", ["newer", "older"])
+@pytest.mark.parametrize("newer", [told(due=1), told(next_seconds=0.0005)])
+async def test_of_two_looks_at_a_time_the_older_puts_off_nothing_that_the_newer_has_told_of(
+    first: str, newer: RaisedLook
+) -> None:
+    raised = RaisedJobs(
+        monotonic=(ticks := Ticks()),
+        wakeup=Wakeup(asyncio.get_running_loop()),
+        limit_sleep=lambda seconds: seconds,
+    )
+    began = [(told(), ticks(), raised.begin())]
+    ticks.now += 0.01
+    began.append((newer, ticks(), raised.begin()))
+    for found, at, number in sorted(began, key=lambda one: one[2], reverse=first == "newer"):
+        raised.found(found, at=at, number=number)
+
+    ticks.now += 0.001
+    assert raised.next_seconds() == 0
+
+
+async def test_what_an_older_look_left_is_asked_about_though_a_newer_one_did_not_see_it() -> None:
+    raised = RaisedJobs(
+        monotonic=(ticks := Ticks()),
+        wakeup=Wakeup(asyncio.get_running_loop()),
+        limit_sleep=lambda seconds: seconds,
+    )
+    older, newer = raised.begin(), raised.begin()  # the older one has the row locked
+    raised.found(told(), at=ticks(), number=newer)
+    raised.found(told(due=1), at=ticks(), number=older)
+
+    assert raised.next_seconds() == 0
