@@ -71,7 +71,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     found = rows[0]
     claimed = [
         replace(
-            claim(row),
+            claim(row, found["begun_at"]),
             flow_key=row["flow_key"],
             is_timed=row["is_timed"],
             waiting_since=row["waiting_since"],

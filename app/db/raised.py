@@ -63,7 +63,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         only=None,
     )
     [found] = [row for row in rows if row["begun_at"] is not None]
-    claimed = [claim(row) for row in rows if row is not found]
+    claimed = [claim(row, found["begun_at"]) for row in rows if row is not found]
     claimed, wait = await check_claimed(
         session, claimed, scope=found["pause_scope"], believed=believed
     )

@@ -99,7 +99,7 @@ def untold(_report: Report) -> None:
     """Ignore that the target has answered."""
 
 
-class Context(Unshown, frozen=True, kw_only=True):
+class Context(Unshown, frozen=True):
     """All that an executor is told about one attempt."""
 
     job_id: UUID
@@ -141,20 +141,13 @@ class Context(Unshown, frozen=True, kw_only=True):
         answered: Callable[[Report], None] = untold,
     ) -> Self:
         """Return the context of the attempt that a claim is for."""
+        # By position, as in app.core.runs.transition.
+        # fmt: off
         return cls(
-            job_id=claim.job_id,
-            job_name=claim.name,
-            execution_id=claim.execution_id,
-            run=named(claim.scheduled_for),
-            attempt=claim.attempt,
-            timeout_seconds=claim.timeout_seconds,
-            traceparent=traceparent,
-            waited=waited,
-            sending=sending,
-            answered=answered,
-            secrets=secrets,
-            trigger=claim.request,
+            claim.job_id, claim.name, claim.execution_id, named(claim.scheduled_for), claim.attempt,
+            claim.timeout_seconds, traceparent, waited, sending, answered, secrets, claim.request,
         )
+        # fmt: on
 
     @property
     def idempotency_key(self) -> str:

@@ -2,7 +2,9 @@
 
 -- part: claimed
 -- What a look claims, and what of it is lost: for each of its statements the same. The claim of a run that is to be
--- skipped begins no attempt: should its holder die before it drops the run, the next one drops it too.
+-- skipped begins no attempt: should its holder die before it drops the run, the next one drops it too. What it returns
+-- is read by position, see app.db.claims.claim, so it comes first in each answer. claimed_at is now() for all, and
+-- scheduled_for is null where it is next_run.
 update tocsin.jobs j
 set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interval '1 second',
     locked_by = :instance::text,
@@ -15,17 +17,17 @@ set locked_until = greatest(now(), j.next_run) + :lease_seconds::float8 * interv
     validated = true  -- when it was written; a claim changes nothing of that
 from written as w
 where j.id = w.id and w.target is not null
-returning j.id, coalesce(j.run_of, j.id) as job_id, j.name, j.kind, w.target,
+returning j.id, j.run_of, j.name, j.kind, w.target,
     j.run_at, j.cron, j.timezone, j.every_seconds::float8 as every_seconds,
-    j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at, j.max_runs,
-    j.jitter_seconds::float8 as jitter_seconds, j.jitter_percent::float8 as jitter_percent,
+    j.dst_gap, j.dst_overlap, j.starts_at, j.ends_at,
+    j.jitter_seconds::float8 as jitter_seconds, j.jitter_percent::float8 as jitter_percent, j.max_runs,
     j.max_attempts, j.backoff_seconds::float8 as backoff_seconds,
     j.backoff_max_seconds::float8 as backoff_max_seconds,
-    j.timeout_seconds::float8 as timeout_seconds,
     j.misfire, j.misfire_grace_seconds::float8 as misfire_grace_seconds, j.max_catchup, j.overlap,
-    j.next_run, j.claimed_for as scheduled_for, j.claimed_attempt as attempt, j.fence, j.priority,
-    j.execution_id, j.claimed_at, j.edited_at,
-    j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.skip_runs, j.skip_until,
+    j.timeout_seconds::float8 as timeout_seconds,
+    j.next_run, nullif(j.claimed_for, j.next_run) as scheduled_for, j.claimed_attempt as attempt, j.fence,
+    j.execution_id, j.edited_at,
+    j.last_outcome, j.last_finished_at, j.consecutive_failures, j.runs, j.priority, j.skip_runs, j.skip_until,
     j.resumed_at, j.resume_missed, j.calendars, j.on_closed, j.min_gap_seconds::float8 as min_gap_seconds,
     case when w.execution_id is not null then json_build_object(
         'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
@@ -90,7 +92,7 @@ written as materialized (
 -- part: claiming
 -- What a look does with what it found due.
 {written}
-select looked.*, claimed.*  -- one row of what the look found, and one for each claim
+select claimed.*, looked.*  -- one row of what the look found, and one for each claim
 from (
     select now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
         record_error,
@@ -276,7 +278,7 @@ with {pausing}, raised as materialized (
     order by tocsin.rank(raised.due_at, raised.priority)
     limit :limit::bigint
 ), {written}
-select looked.*, claimed.*
+select claimed.*, looked.*
 from (
     select now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
         (select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) from claimed) as record_error,
@@ -314,9 +316,9 @@ with permitted as materialized (
     {claimed},
         w.flow_key, w.is_timed, w.waiting_since
 )
-select looked.record_error, found.found_ids, found.left_ids, told.flows, now() as begun_at,
+select claimed.*, looked.record_error, found.found_ids, found.left_ids, told.flows, now() as begun_at,
     least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
-    (select min(scope) from tocsin.pauses) as pause_scope, claimed.*
+    (select min(scope) from tocsin.pauses) as pause_scope
 from (
     select tocsin.record_lost(json_agg(lost) filter (where lost is not null)) as record_error
     from claimed

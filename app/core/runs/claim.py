@@ -78,7 +78,7 @@ class MisfirePolicy(Struct, frozen=True, kw_only=True):
     """With `run_all`: how many of the latest missed runs are carried out."""
 
 
-class Claim(Masked, frozen=True, kw_only=True):
+class Claim(Masked, frozen=True):
     """A job, or a run beside its plan, under a lease.
 
     A run beside the plan has a one-off schedule, and what is to be done as its job has it.
@@ -100,7 +100,6 @@ class Claim(Masked, frozen=True, kw_only=True):
     timeout_seconds: float
     next_run: datetime
     scheduled_for: datetime
-    priority: int = 0
     attempt: int
     fence: int
     execution_id: int
@@ -111,6 +110,7 @@ class Claim(Masked, frozen=True, kw_only=True):
     last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
+    priority: int = 0
     skip_runs: int | None = None
     """So many runs of the plan are to be skipped; None: none are."""
     skip_until: datetime | None = None
@@ -122,18 +122,18 @@ class Claim(Masked, frozen=True, kw_only=True):
     calendars: Sequence[str] = ()
     """The calendars that the job keeps to, or with a "!" before it avoids."""
     on_closed: OnClosed = OnClosed.SKIP
+    min_gap_seconds: float | None = None
+    """How long after the end of one run the next one starts at the earliest; None: at once."""
+    retaken: bool = False
+    """Whether the look found that the claim before this one was lost."""
     open_times: Sequence[Span] | None = None
     """When its runs may be carried out, in order, from this run to the end of this attempt at the
     latest; None: always, as far as is known. Read just before the attempt."""
     may_be_maintained_next: bool = False
     """Whether the run that would cancel this one falls into the time of windows of maintenance,
     which may be those of other jobs."""
-    min_gap_seconds: float | None = None
-    """How long after the end of one run the next one starts at the earliest; None: at once."""
     paused: bool = False
     """Whether a tag of the job is paused, which the look found once it had claimed the job."""
-    retaken: bool = False
-    """Whether the look found that the claim before this one was lost."""
 
     request: str | None = None
     """What asked for a run beside the plan: run_now, replay or backfill; None: the plan."""
@@ -180,21 +180,21 @@ class Claim(Masked, frozen=True, kw_only=True):
         return None if self.id == self.job_id else self.id
 
 
-class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Execution(Struct, frozen=True, omit_defaults=True):
     """One attempt as carried out, or the runs that a `missed` row stands for."""
 
-    id: int | None = None
     job_id: UUID
-    run_id: UUID | None = None
-    """The row that was claimed, where that is not the job's own."""
     fence: int
     kind: str
     scheduled_for: datetime
-    attempt: int | None = None
     outcome: Outcome
+    finished_at: datetime
+    id: int | None = None
+    run_id: UUID | None = None
+    """The row that was claimed, where that is not the job's own."""
+    attempt: int | None = None
     reason: str | None = None
     started_at: datetime | None = None
-    finished_at: datetime
     instance: str | None = None
     status_code: int | None = None
     response: str | None = None
@@ -203,7 +203,7 @@ class Execution(Struct, frozen=True, kw_only=True, omit_defaults=True):
     missed_until: datetime | None = None
 
 
-class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Settlement(Struct, frozen=True):
     """How a claim is closed: the job's new plan and summary, and the executions to record.
 
     A settlement applies only if the job still has the `fence` of the claim made at `claimed_at`.
@@ -216,19 +216,19 @@ class Settlement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fence: int
     claimed_at: datetime
     expected_next_run: datetime
-    next_run: datetime | None = None
-    scheduled_for: datetime | None
-    attempt: int
-    plan_error: str | None = None
     edit_seen_at: datetime
     """The edit that `plan_error` is about; a later edit of the job discards the `plan_error`."""
-    last_outcome: Outcome | None = None
-    last_finished_at: datetime | None = None
+    scheduled_for: datetime | None
+    attempt: int
+    last_outcome: Outcome | None
+    last_finished_at: datetime | None
     consecutive_failures: int
     runs: int
+    executions: list[Execution]
+    next_run: datetime | None = None
+    plan_error: str | None = None
     skip_runs: int | None = None
     """So many runs are still to be skipped, unless that was edited; None: leaves that as it is."""
-    executions: list[Execution]
 
     @property
     def is_success(self) -> bool:

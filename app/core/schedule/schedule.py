@@ -51,7 +51,7 @@ LOOK_AHEAD = timedelta(days=5 * 365 + 2)
 ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(\S*) ?(.*)")
 
 
-class Schedule(Struct, frozen=True, kw_only=True):
+class Schedule(Struct, frozen=True):
     """When a job runs: exactly one of `run_at`, `cron`, `every_seconds`."""
 
     run_at: datetime | None = None
