@@ -107,14 +107,15 @@ SETTLED = Closed(settled=True, held=False, suppressed=False, wakeup_seconds=None
 class SettlementRow(Struct, frozen=True, omit_defaults=True):
     """A settlement as its statement reads it, with the execution of its claim, if there was one.
 
-    Defaults are left out, as is what the execution has in common with the settlement.
+    Defaults are left out, as is what the execution has in common with the settlement, and an
+    instant that is the same as another: see the statement.
     """
 
     id: UUID
     fence: int
     claimed_at: datetime
-    expected_next_run: datetime
     runs: int
+    expected_next_run: datetime | None = None
     next_run: datetime | None = None
     scheduled_for: datetime | None = None
     attempt: int = 0
@@ -139,18 +140,21 @@ class SettlementRow(Struct, frozen=True, omit_defaults=True):
     def of(cls, one: Settlement, own: Execution | None) -> Self:
         """Word a settlement; `own`: the execution to record with it, see `own_execution`."""
         is_compared = one.plan_error is not None or one.skip_runs is not None
+        next_run, scheduled_for, expected = one.next_run, one.scheduled_for, one.expected_next_run
         # By position, as so many keywords take three times as long.
         # fmt: off
         plan = (
-            one.id, one.fence, one.claimed_at, one.expected_next_run, one.runs, one.next_run,
-            one.scheduled_for, one.attempt, one.plan_error, one.last_outcome, one.last_finished_at,
+            one.id, one.fence, one.claimed_at, one.runs,
+            None if expected == scheduled_for else expected, next_run,
+            None if scheduled_for == next_run else scheduled_for,
+            one.attempt, one.plan_error, one.last_outcome, one.last_finished_at,
             one.consecutive_failures, one.skip_runs, one.edit_seen_at if is_compared else None,
         )
         if own is None:
             return cls(*plan)
         run = own.scheduled_for
         return cls(
-            *plan, own.id, own.kind, None if run == one.scheduled_for else run, own.attempt,
+            *plan, own.id, own.kind, None if run == expected else run, own.attempt,
             own.reason, own.started_at, own.instance, own.status_code, own.response, own.error,
         )
         # fmt: on

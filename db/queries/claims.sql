@@ -81,17 +81,18 @@ greatest(next_run, locked_until) >= least(coalesce(:since::timestamptz, '-infini
     ) as due
 
 -- part: written
+-- What is due with its target. Of the due ones of a look no table is made: to copy so many columns takes longer than to
+-- lock their rows.
 written as materialized (
     select id, case when octet_length(text) <= 10000 then text else tocsin.long_target(id, 1048576) end as target, due_at,
         locked_until, locked_by, claimed_at, claimed_for, claimed_attempt, execution_id
-    from due
-), claimed as (
-    {claimed}
-)
+    from
 
 -- part: claiming
 -- What a look does with what it found due.
-{written}
+), claimed as (
+    {claimed}
+)
 select claimed.*, looked.*  -- one row of what the look found, and one for each claim
 from (
     select now() as begun_at, least(now(), :believed::timestamptz) as looked_until,
@@ -148,14 +149,15 @@ from (
 -- suppressed the claim, and the jobs left.
 -- Every expression here costs every look, whether or not it is evaluated: what is rarely needed is a
 -- function or a statement of its own. And no join but by the primary key: sessions that look know none.
-with {pausing}, due as materialized (
+with {pausing}, {written} (
     {due}
     from tocsin.jobs
     where tocsin.is_claimable(jobs)
       and {free}
-), {claiming};
+    ) as due
+{claiming};
 
--- part: settle_columns
+-- part: settle_changes
 with wanted as materialized (
     select * from json_to_recordset(:settlements::json) as w (
         id uuid, fence bigint, claimed_at timestamptz,
@@ -163,13 +165,12 @@ with wanted as materialized (
         plan_error text, edit_seen_at timestamptz,
         last_outcome text, last_finished_at timestamptz, consecutive_failures integer, runs bigint,
         execution_id bigint, kind text, run_scheduled_for timestamptz, run_attempt integer, reason text,
-        started_at timestamptz, instance text, status_code integer, response text, error text
-
--- part: settle_changes
-)
+        started_at timestamptz, instance text, status_code integer, response text, error text, skip_runs integer)
     limit :many::bigint
 ), held as materialized (
-    select w.*, j.next_run is distinct from w.expected_next_run as moved
+    select w.id, w.fence, w.claimed_at, w.next_run, w.scheduled_for, w.attempt, w.plan_error, w.edit_seen_at,
+        w.last_outcome, w.last_finished_at, w.consecutive_failures, w.runs, w.skip_runs,
+        j.next_run is distinct from coalesce(w.expected_next_run, w.scheduled_for, w.next_run) as moved
     from tocsin.jobs j join wanted w on j.id = w.id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce(j.locked_until, '-infinity') <> '-infinity'
       and (j.run_of is null or tocsin.hold_job(j.run_of))
@@ -177,7 +178,7 @@ with wanted as materialized (
 ), settled as (
     update tocsin.jobs j
     set next_run = case when moved then j.next_run else w.next_run end,
-        scheduled_for = case when moved then j.scheduled_for else w.scheduled_for end,
+        scheduled_for = case when moved then j.scheduled_for else coalesce(w.scheduled_for, w.next_run) end,
         attempt = case when moved then j.attempt else coalesce(w.attempt, 0) end,
         plan_error = coalesce(case when j.edited_at = w.edit_seen_at then w.plan_error end, j.plan_error),
         last_outcome = w.last_outcome,
@@ -198,7 +199,8 @@ with wanted as materialized (
     insert into tocsin.executions (
         id, job_id, fence, kind, scheduled_for, attempt, outcome, reason, started_at, finished_at,
         instance, status_code, response, error, missed_runs, missed_until)
-    select w.execution_id, settled.job_id, w.fence, w.kind, coalesce(w.run_scheduled_for, w.scheduled_for),
+    select w.execution_id, settled.job_id, w.fence, w.kind,
+        coalesce(w.run_scheduled_for, w.expected_next_run, w.scheduled_for, w.next_run),
         coalesce(w.run_attempt, 1), w.last_outcome, w.reason, w.started_at, w.last_finished_at,
         w.instance, w.status_code, w.response, w.error, null, null
     from wanted w join settled on settled.id = w.id and settled.fence = w.fence
@@ -236,8 +238,9 @@ where settled.id is null or settled.wakeup_seconds is not null
 -- for a settlement that took effect after which its job is not due again. Rows are found by their ids: `is not null` of
 -- locked_until would lead the planner to jobs_leased, and so to all leases there are. many: how many settlements there
 -- are, of which the planner would expect a hundred. A settlement has the execution of its claim in the same object, as to
--- read a key of JSON takes longer than to write its column; executions: those that do not fit in there.
-{settle_columns}{settle_changes}
+-- read a key of JSON takes longer than to write its column; executions: those that do not fit in there. So an instant that
+-- is the same as another is left out: run_scheduled_for as expected_next_run, that as scheduled_for, that as next_run.
+{settle_changes}
 {settle_end};
 
 -- name: look_by_priority
@@ -257,7 +260,8 @@ with {pausing}, first as materialized (
     from (select * from first where priority not between 1 and tocsin.highest_priority() union all select * from raised) as found
     order by tocsin.rank(due_at, priority)
     limit :limit::bigint
-), {claiming};
+), {written} due
+{claiming};
 
 -- name: look_at_raised
 -- The same for jobs of a raised priority alone, up to :limit of them, while others have to wait: those that go before all
@@ -277,7 +281,10 @@ with {pausing}, raised as materialized (
         limit 1), 'infinity')
     order by tocsin.rank(raised.due_at, raised.priority)
     limit :limit::bigint
-), {written}
+), {written} due
+), claimed as (
+    {claimed}
+)
 select claimed.*, looked.*
 from (
     select now() as begun_at, least(now(), :believed::timestamptz) as looked_until, clock_timestamp() as ended_at,
@@ -348,7 +355,7 @@ select set_config('statement_timeout', :statement_timeout::text, false);
 -- name: settle_skipped
 -- The same for a batch in which runs were skipped: counts down how many are left to skip, unless that was edited.
 -- By itself, as the triggers for what people write would fire for every settlement.
-{settle_columns}, skip_runs integer{settle_changes}
+{settle_changes}
         skip_runs = case when w.skip_runs is null or j.edited_at <> w.edit_seen_at then j.skip_runs
             else nullif(w.skip_runs, 0) end,
 {settle_end};
