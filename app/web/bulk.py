@@ -20,8 +20,8 @@ from app.web.forms import Form, by_field, form_of, instant_in, see, typed
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, OF_JOBS, Search, searched
+from app.wire.bulk import DEFAULT_RATE, STARTING, BulkAction, BulkPreview, BulkRequest
 from app.wire.bulk import OF_EXECUTIONS as ON_EXECUTIONS
-from app.wire.bulk import BulkAction, BulkPreview, BulkRequest
 
 SHOWN = 30
 
@@ -139,6 +139,8 @@ def request_of(form: Form) -> BulkRequest:
             given["runs"] = 1
         case _:
             pass
+    if action in STARTING and form["rate"]:
+        given["rate_per_second"] = number(form["rate"], "rate_per_second")
     return typed(given, BulkRequest)
 
 
@@ -198,6 +200,8 @@ def asked(
         status=422 if error or was_wrong else 200,
         form=form,
         choices=choices,
+        starting=[one.label for action, one in choices.items() if action in STARTING],
+        default_rate=DEFAULT_RATE,
         chosen=choices.get(form["action"]) if counted else None,  # type: ignore[call-overload]
         counted=counted,
         was_wrong=was_wrong,

@@ -90,8 +90,14 @@ async def test_a_range_is_backfilled_and_what_cannot_be_is_said(page: Page) -> N
     await page.get_by_label("From").fill("2026-01-01T00:00")
     await page.get_by_label("To", exact=True).fill("2026-01-08T00:00")
     await page.get_by_label("By the clocks of").select_option("UTC")
+    await page.get_by_label("Runs a second").fill("often")
+    await press(page, "Count")
+    await expect(page.get_by_role("alert")).to_contain_text("'often' is no number")
+    await page.get_by_label("Runs a second").fill("0.5")
     await press(page, "Count")
     await expect(page.get_by_role("heading", name="Backfill: 3 jobs, 21 runs")).to_be_visible()
+    await press(page, "Backfill: do it")
+    await expect(page.get_by_text("0.5 runs a second at most")).to_be_visible()
 
 
 async def test_executions_are_redriven_from_their_page(page: Page) -> None:
