@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from app.core.jobs.identity import NIL
 from app.core.jobs.job import SCHEDULE_FIELDS, JobDocument, StoredJob, document_of
 from app.core.runs.claim import Missed
+from app.core.schedule.cron_parser import uses_hash
 from app.core.schedule.schedule import (
     DstGap,
     DstOverlap,
@@ -37,6 +39,8 @@ CROWD = 20
 WEEK = timedelta(days=7)
 MAX_COUNTED = 100_000
 YEAR = timedelta(days=366)
+KEPT_NOTES = 1000
+"""For how many schedules is kept what a change of clocks does to them."""
 AROUND = timedelta(hours=4)
 """How far from a change of the clocks runs are looked at: no change is larger."""
 
@@ -116,25 +120,36 @@ def clock_notes(schedule: Schedule, id: UUID, *, now: datetime) -> Iterator[str]
     """Say what the changes of clocks within a year do to the runs of a schedule."""
     if schedule.cron is None:
         return
+    is_own = schedule.has_jitter or uses_hash(schedule.cron)
+    for change in changes_ahead(schedule.timezone, now):
+        yield from notes_on_change(schedule, id if is_own else NIL, change)
+
+
+@lru_cache(maxsize=KEPT_NOTES)
+def notes_on_change(schedule: Schedule, id: UUID, change: datetime) -> tuple[str, ...]:
+    """Say what one change of clocks does to the runs of a cron; `id` stands for all with the same.
+
+    To work it out takes some ten milliseconds.
+    """
     other_gap = replace(schedule, dst_gap=other(DstGap, schedule.dst_gap))
     both = replace(schedule, dst_overlap=DstOverlap.BOTH)
     first = replace(schedule, dst_overlap=DstOverlap.FIRST)
-    for change in changes_ahead(schedule.timezone, now):
-        here = runs_around(schedule, id, change)
-        day = f"{change:%a %d %b %Y}"
-        if here != runs_around(other_gap, id, change):
-            does = {
-                DstGap.RUN_AFTER: "a run that would be in it starts right after",
-                DstGap.SKIP: "a run that would be in it is skipped",
-            }[schedule.dst_gap]
-            yield f"On {day} clocks leave out an hour: {does} (dst_gap)."
-        if runs_around(both, id, change) != runs_around(first, id, change):
-            does = {
-                DstOverlap.FIRST: "it runs in the first half only",
-                DstOverlap.LAST: "it runs in the second half only",
-                DstOverlap.BOTH: "it runs in both halves",
-            }[schedule.dst_overlap]
-            yield f"On {day} clocks show an hour twice: {does} (dst_overlap)."
+    day = f"{change:%a %d %b %Y}"
+    notes = []
+    if runs_around(schedule, id, change) != runs_around(other_gap, id, change):
+        does = {
+            DstGap.RUN_AFTER: "a run that would be in it starts right after",
+            DstGap.SKIP: "a run that would be in it is skipped",
+        }[schedule.dst_gap]
+        notes.append(f"On {day} clocks leave out an hour: {does} (dst_gap).")
+    if runs_around(both, id, change) != runs_around(first, id, change):
+        does = {
+            DstOverlap.FIRST: "it runs in the first half only",
+            DstOverlap.LAST: "it runs in the second half only",
+            DstOverlap.BOTH: "it runs in both halves",
+        }[schedule.dst_overlap]
+        notes.append(f"On {day} clocks show an hour twice: {does} (dst_overlap).")
+    return tuple(notes)
 
 
 def other(type_: Any, one: Any) -> Any:  # noqa: ANN401 - an enumeration of two
