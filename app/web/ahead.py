@@ -156,7 +156,10 @@ def drawn(  # noqa: PLR0913 - what is drawn, of when
         most=MAX_STEPS,
     )
     start = bucket_of(now, bucket)
-    named = named_in(names, now=now, until=until, bucket=bucket)
+    all_named = rules([group for group, _ in names], now=now, until=until)
+    often |= {id(group) for one in all_named if is_steady(one, buckets) for _, group in one.groups}
+    drawn_names = [(group, called) for group, called in names if id(group) not in often]
+    named = named_in(drawn_names, now=now, until=until, bucket=bucket)
     return Picture(
         at=now,
         spans=[

@@ -34,6 +34,8 @@ from app.wire.maintenance import Maintenance
 Findings = Sequence[Finding]
 SHOWN = 8
 """Jobs and executions of each list of the page."""
+ZONE_COOKIE = "tocsin-zone"
+"""The cookie in which a page's script keeps the zone of the viewer's clocks, if that is not UTC."""
 LATE_SECONDS = 10.0
 """A job that has been due for longer is late."""
 
@@ -193,16 +195,16 @@ async def overview(
     request: ApiRequest,
     state: State,
     span: FromQuery[str] = "day",
-    zone: FromQuery[str] = "UTC",
+    zone: FromQuery[str] = "",
 ) -> Response[bytes]:
-    """Show how everything stands; the week by the clocks of `zone`."""
+    """Show how everything stands; the week by the clocks of `zone`, or of the browser's cookie."""
     facts: Overview = state.overview
     counted: Fact[Week] = state.week
     pictures: Pictures = state.pictures
     found, following, _ = await asyncio.gather(
         counted.seen(stale=WEEK_SECONDS), facts.following.seen(), all_seen(facts.parts.values())
     )
-    zone_name, clocks = zone_of(zone)
+    zone_name, clocks = zone_of(zone or request.cookies.get(ZONE_COOKIE, ""))
     span = span if span in COMING else "day"
     week = found.value
     now = await facts.now()

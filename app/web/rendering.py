@@ -16,7 +16,7 @@ from app.core.access.api_key import Scope
 from app.telemetry.version import product_version
 from app.web import static_files, words
 from app.web.once import once_field
-from app.web.pictures import by_minute, density, hour, meter, strip
+from app.web.pictures import by_minute, density, hour, meter, names, strip
 
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -54,6 +54,7 @@ def environment(root: str) -> Environment:
     made.globals |= {
         "strip": strip,
         "density": density,
+        "names": names,
         "hour": hour,
         "meter": meter,
         "by_minute": by_minute,

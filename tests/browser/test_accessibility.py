@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page
 
 from tests.support.browser import opened, served
 from tests.support.pages import ROOT
+from tests.support.read_aloud import troubles_of
 from tests.support.shown import OUTCOMES, make_everything, page_routes
 
 SPACED = """* {
@@ -57,7 +58,7 @@ async def targets(page: Page) -> list[str]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
+async def test_pages_read_well_targets_are_large_focus_shows_and_text_may_be_spaced(
     module_database: str, chromium: Browser
 ) -> None:
     connection = await asyncpg.connect(module_database)
@@ -67,6 +68,7 @@ async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
     hidden: dict[str, list[str]] = {}
     cut: dict[str, list[str]] = {}
     moving: dict[str, int] = {}
+    unclear: dict[str, list[str]] = {}
     async with (
         served(module_database) as site,
         opened(chromium, site.address, bypass_csp=True, reduced_motion="reduce") as (page, _),
@@ -74,6 +76,8 @@ async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
         assert addresses.keys() == page_routes(site.app)
         for address in addresses.values():
             await page.goto(address)
+            if found := await troubles_of(page, is_signed_in=address != "/sign-in"):
+                unclear[address] = found
             if found := await targets(page):
                 small[address] = found
             for _ in range(STOPS):
@@ -94,6 +98,7 @@ async def test_targets_are_large_focus_shows_and_text_may_be_spaced(
         await page.emulate_media(forced_colors="active")
         forced = await page.evaluate(FORCED)
 
+    assert unclear == {}
     assert (small, hidden, cut, moving) == ({}, {}, {}, {})
     assert len(set(forced["bars"])) == len(OUTCOMES) - 1, "lost and timed out look alike"
     assert set(forced["edges"]) == {forced["text"]}

@@ -439,3 +439,22 @@ async def test_a_search_of_executions_says_how_many_are_new(
         assert said == []
     await connection.execute("delete from tocsin.jobs where id = $1", job)
     await connection.close()
+
+
+async def test_the_week_is_asked_for_twice_once_in_a_browser(
+    chromium: Browser, signed: tuple[Site, str]
+) -> None:
+    site, key = signed
+    async with opened(chromium, site.address, timezone_id="Asia/Tokyo") as (page, said):
+        await sign_in(page, key)
+        await expect(page.locator("#own-zone")).to_have_attribute("data-zone", "Asia/Tokyo")
+        asked: list[str] = []
+        page.on("request", lambda one: asked.append(one.url))
+        await page.goto("/")
+        await expect(page.locator("#own-zone")).to_have_attribute("data-zone", "Asia/Tokyo")
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        await page.goto("/?zone=UTC")
+        await expect(page.get_by_role("link", name="show in Asia/Tokyo")).to_be_visible()
+
+        assert [one for one in asked if "zone=Asia" in one] == []
+        assert said == []

@@ -1,6 +1,7 @@
 """The week that is to come: how many runs each hour and minute has, and who makes them."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from app.core.schedule.heat import HOUR, HOURS, Crowd, Heat, heat_of
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import Schedule, recurrence_of
 from app.core.schedule.zones import zone_named
+from app.web import pictures
 from app.web.ahead import Picture, Pictures, drawn
 from app.web.heat import TIERS, Week, busiest, days, tier
 from app.web.pictures import density
@@ -227,6 +229,7 @@ async def test_spans_with_few_runs_say_whose() -> None:
         for jobs, hour, names in given
         for run in [NOW + (datetime(2026, 1, 1, hour, tzinfo=UTC) - NOW) % DAY]
     ]
+    crowds.append(replace(crowd(cron="*/10 * * * *"), names=("often, and not drawn",)))
     week = Week(at=NOW, heat=heat(*crowds), is_sample=False, crowds=crowds)
 
     shown = (await Pictures().of(week, "day")).spans
@@ -237,3 +240,6 @@ async def test_spans_with_few_runs_say_whose() -> None:
         40: (),
     }
     assert "UTC: 1 run, lunch &lt;1&gt;</title>" in density(shown, every=HOUR / 4)
+    below = pictures.names(shown)
+    assert re.findall("<text[^>]*>([^<]*)</text>", below) == ["lunch &lt;1&gt;", "tea +1"]
+    assert below.count('<g class="wide">') == 1, "a phone has room for one in each half"

@@ -43,11 +43,18 @@ function whenSeen() {
   begin();
 }
 
-// The week is laid out by the clocks of one zone on the server, which does not know ours: it is asked
-// for once more, unless the address says whose clocks are wanted.
+// The week is laid out by the clocks of one zone on the server, which learns ours from a cookie. Until
+// it has that it is asked for once more, unless the address says whose clocks are wanted.
+function keepZone() {
+  const kept = /(?:^|; )tocsin-zone=([^;]*)/.exec(document.cookie)?.[1] ?? "UTC";
+  if (kept === zone) return;
+  const path = new URL(document.querySelector("a.mark").href).pathname;
+  document.cookie = `tocsin-zone=${zone}; path=${path}; max-age=${zone === "UTC" ? 0 : 31536000}; samesite=strict`;
+}
+
 async function showOwnWeek(own) {
   const query = new URLSearchParams(location.search), isGiven = query.has("zone");
-  if (zone === "UTC" || query.get("zone") === zone) return;
+  if (own.dataset.zone === zone) return;
   query.set("zone", zone);
   own.href = `?${query}#week-title`;
   own.textContent = `show in ${zone}`;
@@ -61,6 +68,7 @@ async function showOwnWeek(own) {
   document.getElementById("week").replaceWith(week);
 }
 
+keepZone();
 const own = document.getElementById("own-zone");
 if (own) showOwnWeek(own).catch(() => {}); // the link is there
 
