@@ -1,6 +1,6 @@
 """Bulk actions in Postgres: asked for, taken by instances, and moved along step by step."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -88,17 +88,31 @@ async def cancel(db: Runner, id: UUID) -> bool:
     return bool(await db.fetch("bulk.cancel", id=id))
 
 
-async def take(
-    db: Runner, *, instance: str, mine: Sequence[UUID], limit: int
-) -> tuple[list[UUID], bool]:
-    """Take up to `limit` actions that no instance works on, beside `mine`.
+async def take(  # noqa: PLR0913 - one keyword for each parameter of the query
+    db: Runner,
+    *,
+    instance: str,
+    mine: Sequence[UUID],
+    starting: Collection[str],
+    limit: int,
+    starting_limit: int,
+) -> tuple[dict[UUID, bool], bool]:
+    """Take actions that no instance works on, beside `mine`; say of each if it is a starting one.
 
-    Also return whether others remain, which another instance works on, or which are too many.
+    Up to `starting_limit` of the actions called `starting`, and up to `limit` of the others. Also
+    return whether others remain, which another instance works on, or which are too many.
     """
     rows = await db.fetch(
-        "bulk.take", instance=instance, mine=mine, limit=limit, lease_seconds=LEASE_SECONDS
+        "bulk.take",
+        instance=instance,
+        mine=mine,
+        starting=list(starting),
+        limit=limit,
+        starting_limit=starting_limit,
+        lease_seconds=LEASE_SECONDS,
     )
-    return [row["id"] for row in rows if row["id"] is not None], rows[0]["has_others"]
+    taken = {row["id"]: row["is_starting"] for row in rows if row["id"] is not None}
+    return taken, rows[0]["has_others"]
 
 
 @asynccontextmanager

@@ -28,7 +28,8 @@ from app.vault import SecretKeys
 from app.wire.bulk import STARTING
 
 MAX_AT_ONCE = 4
-"""How many actions an instance works on side by side: one that takes hours keeps no other."""
+"""How many actions an instance works on side by side: one that takes hours keeps no other. So many
+of those that start runs, which take hours where they are asked to, and so many of the others."""
 AGAIN_SECONDS = LEASE_SECONDS / 2
 """The wait before actions are asked for again while other instances work on some."""
 MAX_SECONDS = 300.0
@@ -71,7 +72,8 @@ class BulkWorker:
         self.told = told
         self.monotonic = clock
         self.database_clock = PolledClock(db)
-        self.running: dict[UUID, asyncio.Task[None]] = {}
+        self.running: dict[UUID, bool] = {}
+        """The actions under way, and of each whether it starts runs."""
 
     def __repr__(self) -> str:
         return f"<BulkWorker: {len(self.running)} actions>"
@@ -92,17 +94,23 @@ class BulkWorker:
 
     async def take(self, tasks: asyncio.TaskGroup) -> float:
         """Begin to work on actions that no instance has; return how soon to ask again, in s."""
-        room = MAX_AT_ONCE - len(self.running)
+        starting = sum(self.running.values())
         try:
-            ids, has_others = await bulk.take(
-                self.db, instance=self.instance, mine=list(self.running), limit=room
+            taken, has_others = await bulk.take(
+                self.db,
+                instance=self.instance,
+                mine=list(self.running),
+                starting=STARTING,
+                limit=MAX_AT_ONCE - (len(self.running) - starting),
+                starting_limit=MAX_AT_ONCE - starting,
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
             if not is_outage(error):
                 self.observers.tell(faulted("bulk", error))
             return AGAIN_SECONDS
-        for id in ids:
-            self.running[id] = tasks.create_task(self.work(id), name=f"bulk {id}")
+        self.running |= taken
+        for id in taken:
+            tasks.create_task(self.work(id), name=f"bulk {id}")
         return AGAIN_SECONDS if has_others else MAX_SECONDS
 
     async def leave(self) -> None:

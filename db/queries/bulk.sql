@@ -32,23 +32,29 @@ from acting, tocsin.cancel_bulk(case when acting.actor is not null then :id::uui
 
 -- name: take
 -- Takes actions that nobody works on, under leases, and tells whether there are others. A lease that is longer than any is from before the clock was set back.
+-- Of those that start runs (starting) up to :starting_limit, of all others up to :limit.
 with free as materialized (
-    select id from tocsin.bulk_actions
-    where ended_at is null
-      and (locked_until is null or locked_until <= clock_timestamp()
-          or locked_until > clock_timestamp() + 2 * :lease_seconds::float8 * interval '1 second')
-      and not (id = any(:mine::uuid[]))
-    order by id
-    limit :limit::bigint
-    for update skip locked
+    select one.id, sort.is_starting
+    from (values (false, :limit::bigint), (true, :starting_limit::bigint)) as sort (is_starting, many)
+    cross join lateral (
+        select id from tocsin.bulk_actions
+        where ended_at is null
+          and (locked_until is null or locked_until <= clock_timestamp()
+              or locked_until > clock_timestamp() + 2 * :lease_seconds::float8 * interval '1 second')
+          and not (id = any(:mine::uuid[]))
+          and (action = any(:starting::text[])) = sort.is_starting
+        order by id
+        limit sort.many
+        for update skip locked
+    ) as one
 ), taken as (
     update tocsin.bulk_actions b
     set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second', locked_by = :instance::text,
         started_at = coalesce(b.started_at, clock_timestamp())
     from free where b.id = free.id
-    returning b.id
+    returning b.id, free.is_starting
 )
-select taken.id, others.many > 0 as has_others
+select taken.id, taken.is_starting, others.many > 0 as has_others
 from (
     select count(*) as many from tocsin.bulk_actions b
     where b.ended_at is null and not (b.id = any(:mine::uuid[])) and b.id not in (select id from free)

@@ -14,6 +14,7 @@ import pytest
 from msgspec import json
 
 from app.core.facts import BulkEnded
+from app.scheduler.bulk import MAX_AT_ONCE
 from tests.support.api import HOURLY, LATER, fields
 from tests.support.bulk import ask, carried_out, ended
 from tests.support.instances import StartInstance
@@ -99,6 +100,23 @@ async def test_all_jobs_that_match_are_paused_and_no_other(
     for id in (ids[0], ids[7], ids[-1]):
         assert (await api.get(f"/v1/jobs/{id}")).json()["state"] == "paused"
     assert (await api.get(f"/v1/jobs/{other}")).json()["state"] == "scheduled"
+
+
+async def test_actions_that_start_runs_slowly_keep_no_other_waiting(
+    api: httpx.AsyncClient, instance: StartInstance
+) -> None:
+    await make(api, 60, tags=["slow"])
+    [id] = await make(api, 1)
+    async with instance():
+        slow = [
+            await ask(api, action="run", filter={"tag": "slow"}, rate_per_second=1)
+            for _ in range(MAX_AT_ONCE + 1)
+        ]
+        await ended(api, (await ask(api, action="pause", filter={"tag": "billing"}))["id"])
+        states = [(await api.get(f"/v1/bulk/{one['id']}")).json()["state"] for one in slow]
+
+    assert states == ["running"] * MAX_AT_ONCE + ["waiting"]
+    assert (await api.get(f"/v1/jobs/{id}")).json()["state"] == "paused"
 
 
 async def test_an_edit_merges_its_patch_and_one_job_that_cannot_be_edited_keeps_no_other(
