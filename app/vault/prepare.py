@@ -101,16 +101,17 @@ def prepare(  # noqa: PLR0913 - what an edit is judged by
 def check_kept(
     kind: str, target: dict[str, Any], kept: dict[str, Any], written: Callable[[], dict[str, Any]]
 ) -> None:
-    """Refuse a target that would send secrets of the job elsewhere which nobody has written out.
+    """Refuse a target that may send secrets of the job elsewhere which nobody has written out.
 
     A caller who may edit a job, or send a test of it, need not know its secrets, and could have
     them sent to a server of their own. `target` and `kept` are in clear. Each secret is judged by
-    where it is meant for, see `Where.addresses_for`.
+    where it is meant for, see `Where.addresses_for`, and by who else may pass for that server.
 
     Raises:
         InvalidInput: naming every such secret.
     """
-    if "" not in (urls := addresses_of(kind, target)) and urls == addresses_of(kind, kept):
+    same_urls = "" not in (urls := addresses_of(kind, target)) and urls == addresses_of(kind, kept)
+    if same_urls and all(weaker_field(target, kept, at) is None for at in (("url",), ("auth",))):
         return
     errors = [
         FieldError(field=spot.field, message=message)
@@ -121,6 +122,28 @@ def check_kept(
     ]
     if errors:
         raise InvalidInput(*errors)
+
+
+def weaker_field(target: Mapping[str, Any], kept: Mapping[str, Any], secret: Path) -> str | None:
+    """Return the field with which another server than before may pass for that of a secret.
+
+    A target of whatever kind, and its auth, may have `verify_tls`, `starttls` and a `ca`. The
+    system's authorities count as no weaker than a `ca`. None: there is no such field.
+    """
+    for at in ((), ("auth",))[: 1 + (secret[0] == "auth")]:
+        now, before = (one.get(at[0]) if at else one for one in (target, kept))
+        if not isinstance(now, Mapping):
+            continue
+        before = before if isinstance(before, Mapping) else {}
+        ca = now.get("ca")
+        weaker = {
+            name: now.get(name, True) is not True and before.get(name, True) is True
+            for name in ("verify_tls", "starttls")
+        } | {"ca": ca not in (None, before.get("ca")) and before.get("verify_tls", True) is True}
+        for name, is_weaker in weaker.items():
+            if is_weaker:
+                return ".".join(("target", *at, name))
+    return None
 
 
 def elsewhere_error(
@@ -139,6 +162,10 @@ def elsewhere_error(
                 f"write the secret out again for {place if place.host else 'an unknown host'}: "
                 f"it was given for {given_for}"
             )
+    if field := weaker_field(target, kept, secret):
+        return (
+            f"write the secret out again: with {field} as it is another server could pass for its"
+        )
     return None
 
 

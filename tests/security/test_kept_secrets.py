@@ -36,6 +36,21 @@ async def test_no_door_sends_a_secret_elsewhere_that_is_not_written_out(
     assert (await api.get("/v1/jobs/nightly")).json() == before
 
 
+async def test_a_secret_that_is_not_written_out_is_sent_to_nobody_less_sure_to_be_the_same(
+    api: httpx.AsyncClient,
+) -> None:
+    await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": TARGET})
+
+    blind = await api.patch("/v1/jobs/nightly", json={"target": {"verify_tls": False}})
+    written = {"verify_tls": False, "headers": {"X-Key": "new"}}
+    edited = await api.patch("/v1/jobs/nightly", json={"target": written})
+    sharper = await api.patch("/v1/jobs/nightly", json={"target": {"verify_tls": True}})
+
+    assert fields(blind) == ["target.headers.X-Key"]
+    assert "target.verify_tls" in blind.text
+    assert (edited.status_code, sharper.status_code) == (200, 200)
+
+
 async def test_a_secret_that_is_written_out_goes_along(api: httpx.AsyncClient) -> None:
     await api.put("/v1/jobs/nightly", json=NIGHTLY | {"target": TARGET})
 

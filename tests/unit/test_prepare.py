@@ -23,6 +23,7 @@ from app.vault import (
     encrypt_target,
     prepare,
 )
+from tests.support.certificate import certificate
 
 ID = UUID("01a20b8a-bff9-74d9-850d-71f7929b30ee")
 KEYS = SecretKeys(["A" * 43])
@@ -174,6 +175,16 @@ X_KEY, SECRET = "target.headers.X-Key", "target.auth.client_secret"
         ("http", {"url": "https://id.example.com/x", "auth": OAUTH}, {X_KEY}),
         ("http", {"url": "https://evil.example/x", "auth": OAUTH}, {X_KEY}),
         ("http", {"url": "https://evil.example/x", "auth": None, "headers": {"X-Key": "k"}}, set()),
+        ("http", {"verify_tls": False}, {X_KEY, SECRET}),
+        ("http", {"ca": certificate(1)["client_certificate"]}, {X_KEY, SECRET}),
+        (
+            "http",
+            {"auth": OAUTH | {"client_secret": "***", "ca": certificate(1)["client_certificate"]}},
+            {SECRET},
+        ),
+        ("http", {"verify_tls": True, "ca": None}, set()),
+        ("http", {"verify_tls": False, "headers": {"X-Key": "k"}, "auth": OAUTH}, set()),
+        ("smtp", {"verify_tls": False}, {"target.password"}),
         ("smtp", {"url": "smtp://evil.example"}, {"target.password"}),
         ("smtp", {"url": "smtp://evil.example", "password": "new"}, set()),
     ],
