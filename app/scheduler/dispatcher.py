@@ -151,12 +151,12 @@ class Dispatcher:
 
     def room_by_rank(self) -> int:
         """Return how many to claim although `room` is 0: slots and reserve, less waiting claims."""
-        waiting = len(self.sleeping) + len(self.due) + self.decodings.count - self.slots.reserve
+        waiting = len(self.sleeping) + len(self.due) + self.decodings.counted(self.slots.size)
+        waiting -= self.slots.reserve
         return max(self.slots.demand_for_next_slots(waiting=waiting, settling=self.settling), 0)
 
     def demand(self) -> int:
         """Return how many more jobs are wanted; 0 or a negative number for none."""
-        # What lacks any other prerequisite takes no slot.
         waiting = len(self.sleeping) + len(self.due) + self.decodings.counted(self.slots.size)
         early = bool(self.sleeping) and len(self.sleeping) == waiting and not self.slots.taken
         return self.slots.demand(waiting=waiting, settling=self.settling, early=early)

@@ -56,8 +56,6 @@ class HeldClaim:
         """Whether the target, which is large, has yet to be decoded."""
         self.ready: ReadyTarget | InvalidInput | None = None
         """A large target, decoded ahead, or what is wrong with it."""
-        self.ready_until = float("inf")
-        """Monotonic seconds; from then on `ready` may have secrets that have been changed."""
         self.lease_ends = lease_ends
         """Monotonic seconds; from then on another instance may start the job."""
         self.start_by = start_by

@@ -41,9 +41,6 @@ from app.vault import ReadyTarget, SecretUnusable, Targets
 
 ASK_SECONDS = 0.25
 """How long the answer about the database's time may take: a later one is of no use."""
-NAMED_SECONDS = 1.0
-"""For how long a large target with named secrets is used that was decoded ahead: by so much longer
-than others it may be sent with a value that was changed meanwhile."""
 
 
 class ClaimRunner:
@@ -177,11 +174,9 @@ class ClaimRunner:
         """
         with suppress(Exception):
             try:
-                held.ready = ready = await self.targets.ready(
+                held.ready = await self.targets.ready(
                     held.claim.job_id, held.claim.kind, held.target
                 )
-                if ready.named:
-                    held.ready_until = self.monotonic() + NAMED_SECONDS
             except InvalidInput as error:
                 held.ready = error
 
@@ -195,7 +190,7 @@ class ClaimRunner:
         ready = held.ready
         if isinstance(ready, InvalidInput):
             raise ready
-        if ready is not None and self.monotonic() < held.ready_until:
+        if ready is not None and await self.targets.is_current(ready):
             return ready
         return await self.targets.ready(held.claim.job_id, held.claim.kind, held.target)
 

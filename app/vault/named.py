@@ -56,6 +56,15 @@ class NamedSecrets:
             SecretUnusable: a secret is missing or cannot be decrypted; names the secret.
             DatabaseUnavailable: the secrets could not be read.
         """
+        await self.refresh(names)
+        return {name: self.value(name) for name in names}
+
+    async def refresh(self, names: Collection[str]) -> None:
+        """Read those of these secrets that were not read within `FRESH_SECONDS`.
+
+        Raises:
+            DatabaseUnavailable: the secrets could not be read.
+        """
         if missing := self.not_fresh(names):
             self.wanted |= missing
             await self.reading.run(
@@ -63,7 +72,10 @@ class NamedSecrets:
                 lambda: not self.not_fresh(names),
                 lambda: self.read(self.not_fresh(self.wanted.union(names))),
             )
-        return {name: self.value(name) for name in names}
+
+    def stored(self, names: Collection[str]) -> dict[str, StoredSecret | None]:
+        """Return these secrets as they are stored, None where there is none; `refresh` before."""
+        return {name: self.known[name].secret for name in names}
 
     def check_places(self, names: Collection[str], places: Collection[Destination]) -> None:
         """Make sure that these secrets may be sent to these places; call `values` before.

@@ -1,7 +1,7 @@
 """Prepares stored targets to be carried out (`Targets`), or checks whether that can be done."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 from uuid import UUID
@@ -14,6 +14,7 @@ from app.core.secrets.masking import Unshown, pieces, redact
 from app.core.secrets.places import Spot, spots_in
 from app.core.secrets.references import BEGINNING, FilledTooLong, names_in, with_values
 from app.db.database import Runner
+from app.db.secrets import StoredSecret
 from app.errors import FieldError, InvalidInput
 from app.targets.base import Target
 from app.targets.executors import Executors
@@ -40,6 +41,8 @@ class ReadyTarget(Unshown, frozen=True, kw_only=True):
     target: Target
     named: frozenset[str] = frozenset()
     """The values of its named secrets, and their pieces, which are redacted from reports."""
+    stored: Mapping[str, StoredSecret | None] = {}
+    """Its named secrets, each by its name as it was stored."""
 
     async def redact(self, report: Report, redact: Redact) -> Report:
         """Return the report without what the target may have repeated of the named secrets."""
@@ -140,7 +143,20 @@ class Targets:
                 )
             ) from None
         named = frozenset().union(*map(pieces, values.values())) - {""}
-        return ReadyTarget(target=target.packed() if is_large else target, named=named)
+        return ReadyTarget(
+            target=target.packed() if is_large else target,
+            named=named,
+            stored=self.named.stored(names),
+        )
+
+    async def is_current(self, ready: ReadyTarget) -> bool:
+        """Return whether no named secret of a target was changed since that was made ready.
+
+        Raises:
+            DatabaseUnavailable: the secrets could not be read.
+        """
+        await self.named.refresh(ready.stored)
+        return self.named.stored(ready.stored) == ready.stored
 
     async def decrypt(
         self, job_id: UUID, type_: type[Target], written: dict[str, Any]

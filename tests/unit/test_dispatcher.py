@@ -303,6 +303,15 @@ async def test_without_room_usual_jobs_are_claimed_by_rank_up_to_the_slots_and_t
     assert rooms == [15, 5, 0]
 
 
+async def test_claims_that_wait_to_be_decoded_take_room_by_rank_as_they_take_any_other(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = dispatcher.slots.size
+    monkeypatch.setattr(Decodings, "count", size)
+
+    assert dispatcher.room_by_rank() == size - size // 4
+
+
 async def test_a_freed_slot_goes_to_the_one_that_waits_longest(
     dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock
 ) -> None:

@@ -16,12 +16,13 @@ from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.listener import Session
 from app.db.raised import RaisedLook
+from app.scheduler.admission import MAX_RESERVE, Slots
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
 from app.scheduler.isolation import Isolation
 from app.scheduler.leases import Orphans
-from app.scheduler.look_recovery import LookRecovery
+from app.scheduler.look_recovery import GROWTH, LookRecovery
 from app.scheduler.next_look import ScanStart
 from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.poller import Poller
@@ -45,6 +46,7 @@ class Holding(Dispatcher):
     def __init__(self, timers: ManualTimers, *, free: int) -> None:
         self.timers = timers
         self.free = free
+        self.slots = Slots(SLOTS, timers.time)
         self.backlogged = asyncio.Event()
         self.claims = {}
         self.closed = False
@@ -256,3 +258,13 @@ async def test_no_look_is_made_beside_where_none_is_under_way_that_others_wait_f
         one.wakeup.notify()
 
     assert one.raised.beside is None
+
+
+async def test_after_looks_that_can_claim_nothing_no_look_claims_more_than_the_largest_reserve(
+    ticks: Ticks,
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        recovery = poller_of(Holding(ManualTimers(ticks), free=SLOTS), ticks, tasks).recovery
+
+        assert recovery.more_than(1) == GROWTH
+        assert recovery.more_than(SLOTS * MAX_RESERVE) == SLOTS * MAX_RESERVE

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from cryptography.fernet import Fernet
 from msgspec import Struct
+from msgspec.structs import replace
 
 from app.core.secrets.masking import MASK, mask, redact, secrets_of
 from app.core.secrets.places import Part
@@ -514,6 +515,33 @@ async def test_a_large_target_that_waits_for_its_turn_for_long_has_secrets_that_
         ready = await large
 
     assert secrets_of(ready.target) == {"new"}
+
+
+async def test_a_target_that_waited_is_current_until_one_of_its_secrets_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is large is decoded ahead, and not again in a slot for the time that it waited."""
+    found = StoredSecret(token=KEYS.encrypt("old", of_secret("A")), hosts=["h.example"])
+    stored = {"A": found}
+
+    async def read_values(_db: Runner, _names: Collection[str]) -> dict[str, StoredSecret]:
+        return dict(stored)
+
+    monkeypatch.setattr(secrets, "read_values", read_values)
+    clock, current = Ticks(), list[bool]()
+    target = json.dumps({"url": "https://h.example/", "headers": {"X-Key": "${secret:A}"}})
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=clock)
+        ready = await targets.ready(JOB, "http", target)
+        for change in ({}, {"hosts": ["other.example"]}, None):
+            if change is None:
+                del stored["A"]
+            else:
+                stored["A"] = replace(found, **change)
+            clock.now += FRESH_SECONDS + 0.1
+            current.append(await targets.is_current(ready))
+
+    assert current == [True, False, False]
 
 
 @pytest.mark.parametrize("is_sound", [True, False])
