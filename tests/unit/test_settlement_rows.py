@@ -67,9 +67,11 @@ def test_each_column_has_what_its_name_says() -> None:
 
 
 def test_what_says_nothing_new_is_left_out() -> None:
-    one = replace(RUN, scheduled_for=SETTLEMENT.scheduled_for)
+    one = replace(RUN, scheduled_for=NOON)
     plain = replace(SETTLEMENT, plan_error=None, skip_runs=None, executions=[one])
+    plain = replace(plain, expected_next_run=NOON, scheduled_for=NOON, next_run=NOON)
     row = SettlementRow.of(plain, own_execution(plain))
 
+    assert (row.next_run, row.scheduled_for, row.expected_next_run) == (NOON, None, None)
     assert (row.run_scheduled_for, row.edit_seen_at) == (None, None)
     assert SettlementRow.of(plain, None).execution_id is None
