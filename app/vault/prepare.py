@@ -214,18 +214,18 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
     return Referring(fields=fields, places=places_of(kind, legible))
 
 
-def check_number(spots: Sequence[Spot]) -> None:
-    """Refuse a target in clear with more than `MAX_REFERENCES` references, counted in its spots.
+def check_number(spots: Sequence[Spot], *, most: int = MAX_REFERENCES) -> None:
+    """Refuse a target in clear with more than `most` references, counted in its spots.
 
-    Where a target is written and where it is carried out the same is counted: what the one took
-    the other must not put aside.
+    Where a target is written and where it is carried out the same is counted, and there it may be
+    more: what the one took the other must not put aside.
 
     Raises:
         InvalidInput: it has.
     """
     many = sum(text.count(BEGINNING) for spot in spots for text in texts(spot.value))
-    if many > MAX_REFERENCES:
-        message = f"may refer to secrets {MAX_REFERENCES} times at most"
+    if many > most:
+        message = f"may refer to secrets {most} times at most"
         raise InvalidInput(FieldError(field="target", message=message))
 
 

@@ -12,7 +12,13 @@ from app.core.jobs.exact_json import DECODER
 from app.core.runs.outcome import Report
 from app.core.secrets.masking import Unshown, pieces, redact
 from app.core.secrets.places import Spot, spots_in
-from app.core.secrets.references import BEGINNING, FilledTooLong, names_in, with_values
+from app.core.secrets.references import (
+    BEGINNING,
+    MAX_STORED_REFERENCES,
+    FilledTooLong,
+    names_in,
+    with_values,
+)
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
 from app.errors import FieldError, InvalidInput
@@ -119,7 +125,7 @@ class Targets:
         clear, unopened = await self.decrypt(job_id, type_, written)
         if unopened:  # no fault of the job: another instance may have the key
             raise SecretUnusable(f"{unopened[0].field}: {unopened[0].message}")
-        check_number(spots_in(type_, clear))
+        check_number(spots_in(type_, clear), most=MAX_STORED_REFERENCES)
         names = names_in(type_, clear)
         if not names:
             target = await self.decode(kind, clear)

@@ -18,6 +18,7 @@ from app.core.secrets.masking import MASK, mask, redact, secrets_of
 from app.core.secrets.places import Part
 from app.core.secrets.references import (
     MAX_REFERENCES,
+    MAX_STORED_REFERENCES,
     filled_url,
     is_reference,
     names_in,
@@ -44,7 +45,7 @@ from app.vault import (
     reencrypt_target,
 )
 from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
-from app.vault.named import FRESH_SECONDS
+from app.vault.named import FRESH_SECONDS, SecretUnusable
 from tests.support.certificate import certificate
 from tests.support.claims import some_claim
 from tests.support.ticks import Ticks
@@ -445,17 +446,31 @@ async def test_a_target_that_was_accepted_is_carried_out_however_many_secrets_it
     assert secrets_of(ready.target) == secrets_of(decode_target(kind, target))
 
 
-@pytest.mark.parametrize("is_encrypted", [False, True])
-async def test_a_target_of_too_many_references_is_told_of_by_each_check(
-    *, is_encrypted: bool
+@pytest.mark.parametrize(
+    ("many", "error"),
+    [(MAX_REFERENCES + 1, SecretUnusable), (MAX_STORED_REFERENCES + 1, InvalidInput)],
+)
+async def test_what_was_stored_before_references_were_counted_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch, many: int, error: type[Exception]
 ) -> None:
+    """Up to ten times as many: the first gets as far as the secret, of which there is none."""
+
+    async def read_values(_db: Runner, _names: Collection[str]) -> dict[str, StoredSecret]:
+        return {}
+
+    monkeypatch.setattr(secrets, "read_values", read_values)
+    target = {"url": "https://h.example/", "headers": {"X-Key": "${secret:A}" * many}}
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
+        with pytest.raises(error):
+            await targets.ready(JOB, "http", json.dumps(target))
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_a_target_of_too_many_references_is_told_of_by_each_check(*, is_encrypted: bool) -> None:
     often = "${secret:A}" * (MAX_REFERENCES + 1)
     target = {"url": "https://h.example/", "headers": {"X-Key": f"it is {often}"}}
     stored = json.dumps(encrypt_target(HTTP, target, KEYS, job_id=JOB) if is_encrypted else target)
-    with ThreadPoolExecutor(1) as thread:
-        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
-        with pytest.raises(InvalidInput, match="200 times at most"):
-            await targets.ready(JOB, "http", stored)
     with pytest.raises(InvalidInput, match="200 times at most"):
         check_stored(JOB, "http", stored, KEYS)
     with pytest.raises(InvalidInput, match="200 times at most"):

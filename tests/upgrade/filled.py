@@ -15,6 +15,8 @@ from tests.upgrade.trees import Tree
 ROWS = sorted((ROOT / "tests" / "upgrade").glob("rows_*.sql"))
 """What fills a database, by the first schema version that it is written for."""
 SECRET = "sesame"
+OFTEN = 300
+"""More times than a target may refer to secrets that is written after 0.1.0."""
 SUCCEED = {
     "moves-expired-lease": 1,
     "moves-leased": 1,
@@ -60,11 +62,17 @@ async def create_secret_and_key(tree: Tree, database_url: str, *, host: str) -> 
     return key
 
 
-async def create_jobs(client: httpx.AsyncClient, url: str, *, target_url: str) -> None:
+def times_referred(tree: Tree) -> int:
+    """Return how many times one header of a version's jobs refers to its secret."""
+    return OFTEN if len(tree.scripts) == 1 else 1  # 0.1.0 counted none
+
+
+async def create_jobs(client: httpx.AsyncClient, url: str, *, tree: Tree, target_url: str) -> None:
     """Create jobs with the API of a version: with secrets, a cron and an interval."""
+    often = times_referred(tree) * "${secret:partner}"
     target = {
         "url": target_url,
-        "headers": {"X-Partner": "${secret:partner}"},
+        "headers": {"X-Partner": "${secret:partner}", "X-Often": often},
         "auth": {"type": "basic", "username": "me", "password": SECRET},
     }
     far = {"starts_at": "2099-01-01T00:00:00Z"}

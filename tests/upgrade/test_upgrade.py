@@ -21,7 +21,14 @@ from tests.support.rabbit import free_ports
 from tests.support.sink import Received, Wire
 from tests.support.waiting import until
 from tests.upgrade.compared import changed_rows, doubtful, rows_at_rest
-from tests.upgrade.filled import SECRET, SUCCEED, create_jobs, create_secret_and_key, fill
+from tests.upgrade.filled import (
+    SECRET,
+    SUCCEED,
+    create_jobs,
+    create_secret_and_key,
+    fill,
+    times_referred,
+)
 from tests.upgrade.trees import Tree, upgrades
 
 LATE_SECONDS = 5.0
@@ -174,13 +181,16 @@ async def limit_a_flow(case: Case) -> set[str]:
     return runs
 
 
-async def use_what_was_stored(case: Case, client: Client) -> None:
+async def use_what_was_stored(case: Case, client: Client, older: Tree) -> None:
     """Run a job with secrets that were stored before the upgrade, with an API key of then."""
     assert await client.call("POST", "/v1/jobs/at-rest-secret/run")
 
+    often = times_referred(older) * SECRET
+
     def has_arrived() -> bool:
         return any(
-            (one.headers.get("x-partner"), one.headers.get("authorization")) == (SECRET, BASIC)
+            [one.headers.get(name) for name in ("x-partner", "x-often", "authorization")]
+            == [SECRET, often, BASIC]
             for one in case.sink.requests
         )
 
@@ -195,7 +205,8 @@ async def test_both_versions_run_side_by_side_under_load(
     api_key = await create_secret_and_key(older, case.database_url, host=case.sink.url(""))
     old_url, old_api = await start_api(case, older)
     client = Client(case, old_url, api_key)
-    await create_jobs(client.api, f"{old_url}/v1/jobs", target_url=case.load.target_url)
+    url = case.load.target_url
+    await create_jobs(client.api, f"{old_url}/v1/jobs", tree=older, target_url=url)
     leaving = await case.processes.instances(2, tree=older.path)
     await case.load.crons(case.connection, 3)
     before = await rows_at_rest(case.connection)
@@ -214,7 +225,7 @@ async def test_both_versions_run_side_by_side_under_load(
             codes = await end(*leaving, old_api)
         await case.moment(1.0)
         after = await rows_at_rest(case.connection)
-        await use_what_was_stored(case, client)
+        await use_what_was_stored(case, client, older)
 
     await until_all_succeeded(case.connection)
     await case.verdict()
