@@ -133,6 +133,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"every_seconds": 6 * 365 * 86_400}, "every_seconds"),
     ({"every_seconds": 0.05}, "every_seconds"),
     (HOURLY | {"name": "batch"}, "name"),
+    (HOURLY | {"name": "."}, "name"),
+    (HOURLY | {"name": ".."}, "name"),
     (HOURLY | {"name": ID}, "name"),
     (HOURLY | {"name": ID.upper()}, "name"),
     (HOURLY | {"name": "a/b"}, "name"),

@@ -16,6 +16,8 @@ NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 RESERVED_NAMES = ("batch", "plan", "apply")
 """What follows /v1/jobs in addresses of their own."""
+PATHS = (".", "..")
+"""What programs leave out of an address, with what stands before."""
 
 Name = Annotated[
     str,
@@ -66,6 +68,8 @@ def name_error(name: str) -> str | None:
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
     if ID.fullmatch(name):
         return "looks like the id of a job: choose another name"
+    if name in PATHS:
+        return f"cannot be {name!r}, which no address can have: choose another name"
     if name in RESERVED_NAMES:
         return f"cannot be {name!r}, which is an address of its own: choose another name"
     return None
