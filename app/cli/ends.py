@@ -1,22 +1,33 @@
 """What each command line begins and ends with, whether or not click reads it."""
 
 import os
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from itertools import pairwise
 
 from app.cli.remote.errors import CommandFailed
 
+ASCII = {"ascii", "us-ascii", "ansi_x3.4-1968", "646"}
+"""What Python calls the encoding of a stream in a shell without a locale."""
+
 
 def keep_standard_streams() -> None:
-    """Open each of stdin, stdout and stderr that is closed on /dev/null.
+    """Open each standard stream that is closed on /dev/null, and let all text be written.
 
-    Otherwise a socket would get the number of the stream, and output would go into the socket.
+    Otherwise a socket would get the number of the stream, and output would go into the socket. An
+    ASCII stream is that of a shell without a locale: what it shows is UTF-8. What the encoding of
+    another one lacks is written as an escape.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            is_ascii = stream.encoding.lower() in ASCII
+            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")
 
 
 def asks_for_json(arguments: Sequence[str]) -> bool:

@@ -7,10 +7,10 @@ To import that takes longer than to start Python. Its own help is always the sam
 import os
 import sys
 
+from app.cli.terminal import WIDTH, columns
+
 HELP = __file__.removesuffix("start.py") + "help.txt"  # pathlib would take as long as all else
 """What click prints for a program called `tocsin`, as `make helptext` wrote it down."""
-COLUMNS = 80
-"""On a narrower one click breaks lines elsewhere, on a wider one it does not."""
 
 
 def main(program: str = "tocsin") -> None:
@@ -18,7 +18,7 @@ def main(program: str = "tocsin") -> None:
 
     `program`: how a shell calls it.
     """
-    if sys.argv[1:] in (["--help"], ["-h"]) and sys.stdout is not None and columns() >= COLUMNS:
+    if sys.argv[1:] in (["--help"], ["-h"]) and sys.stdout is not None and columns() >= WIDTH:
         print_help(program)
         return
     if sys.argv[2:3] in (["list"], ["get"]):
@@ -29,20 +29,6 @@ def main(program: str = "tocsin") -> None:
     from app.cli.main import main as carry_out
 
     carry_out()
-
-
-def columns() -> int:
-    """Return how wide the terminal is, as `shutil` does, whose import would take longer."""
-    try:
-        given = int(os.environ.get("COLUMNS", ""))
-    except ValueError:
-        given = 0
-    if given > 0:
-        return given
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
-    except (OSError, ValueError):
-        return COLUMNS
 
 
 def print_help(program: str) -> None:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.cli.start import COLUMNS, HELP
+from app.cli.start import HELP
+from app.cli.terminal import WIDTH
 
 CLICK = "from app.cli.main import main; main(['--help'], prog_name='tocsin')"
 """In a process of its own, as click keeps what it has once made of a command's options."""
@@ -24,4 +25,4 @@ def printed(*, columns: int) -> str:
 
 
 if __name__ == "__main__":
-    Path(HELP).write_text(printed(columns=COLUMNS), "ascii")
+    Path(HELP).write_text(printed(columns=WIDTH), "ascii")

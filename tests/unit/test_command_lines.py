@@ -1,6 +1,9 @@
 """Command lines that are judged before anything is asked of an API, and what they ask of it."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -369,3 +372,17 @@ def test_no_help_shows_a_mark_of_click() -> None:
     for path, command in commands(main):
         said = command.get_help(click.Context(command, info_name=" ".join(path)))
         assert "\\b" not in said, path
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_all_text_is_written_whatever_a_stream_is_able_to(encoding: str) -> None:
+    line = "from app.cli.ends import keep_standard_streams as k; k(); print('caf\\xe9 \\u2192')"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        [sys.executable, "-c", line], env=environment, capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    is_ascii = encoding == "ascii"
+    assert done.stdout == ("café →\n".encode() if is_ascii else b"caf\xe9 \\u2192\n")

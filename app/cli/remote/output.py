@@ -9,7 +9,7 @@ from typing import Any
 
 from app.cli.remote.errors import USAGE, CommandFailed
 from app.cli.remote.fields import check_fields
-from app.cli.start import columns as columns_of_terminal
+from app.cli.terminal import columns as columns_of_terminal
 
 FORMATS = ("table", "json", "jsonl", "yaml", "name")
 ALL_FIELDS = ""
