@@ -1,8 +1,8 @@
 """The lists that are open: their rows stay fresh where they stand, and what is new is counted.
 
-A list never moves by itself. Of all that are open in a process one statement a second is sent, in
-turns: one reads rows, and one finds again what belongs on a page. So it costs that however many
-look, and each list is looked at less often the more different ones are open.
+A list never moves by itself. For all that are open in a process one thing is read a second: twice
+rows, by one statement, and then what belongs on one page, by those that made it. So it costs that
+however many look, and each list is looked at less often the more different ones are open.
 """
 
 from collections import Counter
@@ -44,6 +44,7 @@ Id = UUID | int
 """Of a job or an execution."""
 ROWS_SECONDS, FOUND_SECONDS = 0.9, 2.5
 """How old rows, and what belongs on a page, may be before their turn comes."""
+TURNS = 3
 MOST_ROWS = 100
 """Rows that one statement reads, with 50 executions each: first those that have waited longest."""
 KEPT_ROWS = 500
@@ -102,6 +103,7 @@ class OpenLists:
         self.reading = Fact(self.read, seconds=ROWS_SECONDS, clock=clock)
         self.flight = SingleFlight()
         self.looked_at = float("-inf")
+        self.looks = 0
 
     def __repr__(self) -> str:
         return f"<OpenLists: {len(self.watched)} of {len(self.many)} jobs>"
@@ -146,10 +148,11 @@ class OpenLists:
         return self.clock() - self.looked_at < LOOK_SECONDS
 
     async def look(self) -> None:
-        """Read what has waited longest for its turn."""
+        """Read what has waited longest for its turn: rows, and one look in `TURNS` a list."""
         self.looked_at = self.clock()
-        each: list[Fact[Any]] = [one.found for one in self.watched]
-        due = [one for one in (self.reading, *each) if one.is_due()]
+        self.looks += 1
+        turns = [one.found for one in self.watched] if self.looks % TURNS == 0 else [self.reading]
+        due: list[Fact[Any]] = [one for one in turns if one.is_due()]
         if due:
             await max(due, key=lambda one: one.waited).seen()
 

@@ -92,7 +92,7 @@ async def test_pages_work_below_a_path_of_a_proxy_that_ends_tls_before_two_proce
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.locator("#live-status")).to_have_text("This page is live.")
         await expect(page.locator("#week")).to_contain_text("by the clocks of Asia/Tokyo")
-        [cookie] = await page.context.cookies()
+        cookies = {one["name"]: one for one in await page.context.cookies()}
         await page.locator(".heat tbody th a").first.click()
         await expect(page.get_by_role("heading", name="Runs to come")).to_be_visible()
         await page.get_by_role("link", name="Jobs", exact=True).click()
@@ -105,7 +105,9 @@ async def test_pages_work_below_a_path_of_a_proxy_that_ends_tls_before_two_proce
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_label("API key")).to_be_visible()
 
-        assert (cookie["name"], cookie["secure"]) == ("__Host-tocsin_session", True)
+        assert cookies.keys() == {"__Host-tocsin_session", "tocsin-zone"}
+        assert cookies["__Host-tocsin_session"]["secure"]
+        assert cookies["tocsin-zone"]["path"] == f"{ROOT}/"
         assert [one for one in asked if not one.startswith(f"{ROOT}/")] == []
         assert {f"{ROOT}/live/overview", f"{ROOT}/v1/events"} <= set(asked)
         assert said == []

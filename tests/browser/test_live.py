@@ -393,13 +393,14 @@ async def test_rows_of_jobs_change_in_place_and_others_are_counted(
             "started_at) values ($1, 1, 'http', now(), 1, 'timed_out', now())",
             first,
         )
-        await expect(row.get_by_text("paused")).to_be_visible()
+        await expect(row.get_by_text("paused")).to_be_visible(timeout=20_000)
         await expect(row.get_by_label("Last 1 execution: 1 timed out")).to_be_visible()
         await insert_job(connection, name="live-three", run_at=LATER, tags=["live"])
         await connection.execute("delete from tocsin.jobs where id = $1", second)
         new = page.locator("#fresh").get_by_role("link")
-        await expect(new).to_have_text("1 new" if "sort" not in address else "1 other here now")
-        await expect(page.get_by_text("deleted")).to_be_visible()
+        words = "1 new" if "sort" not in address else "1 other here now"
+        await expect(new).to_have_text(words, timeout=20_000)
+        await expect(page.get_by_text("deleted")).to_be_visible(timeout=20_000)
 
         assert await page.evaluate(PLACES) == places
         assert await page.evaluate("document.activeElement.textContent") == "live-one"

@@ -44,7 +44,7 @@ OPEN = {
 PAGES = {
     ("GET", path)
     for path in (
-        *("/", "/live/{name}", "/live/jobs/{id}", "/jobs", "/jobs/{job}"),
+        *("/", "/live/{name}", "/live/jobs/{id}", "/live/lists/{of}", "/jobs", "/jobs/{job}"),
         *("/executions", "/executions/{id}", "/upcoming"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
@@ -103,6 +103,7 @@ def filled(path: str) -> str:
     return path.format(
         job="report",
         id=id_,
+        of="jobs",
         key="000000000000",
         name="report",
         pause=some,
