@@ -22,16 +22,21 @@ class Soon(Struct, frozen=True, kw_only=True):
     """The instant from which on jobs are missing; None: none are."""
 
 
-async def list_groups(db: Database, *, now: datetime, until: datetime, with_ids: bool) -> Soon:
+async def list_groups(
+    db: Database, *, now: datetime, until: datetime, with_ids: bool, jobs: int = MAX_SEARCHED
+) -> Soon:
     """Find the jobs that can be claimed before `until`, and those that execute.
 
     Left out are paused and invalid jobs, and those whose plan waits for a run beside it.
+    `jobs`: the most that can be claimed, the soonest first.
     """
+    most = int(MAX_SEARCHED * db.search_share)
     rows = await db.fetch(
         "jobs.upcoming",
         now=now,
         until=until,
-        most=int(MAX_SEARCHED * db.search_share),
+        jobs=min(jobs, most),
+        most=most,
         groups=MAX_GROUPS,
         with_ids=with_ids,
     )

@@ -384,10 +384,10 @@ from tocsin.jobs
 greatest(next_run, locked_until) < :until::timestamptz
 and (locked_until is null or locked_until <= :now::timestamptz)
 order by greatest(next_run, locked_until)
-limit :most::bigint
+limit :jobs::bigint
 
 -- name: upcoming
--- The jobs that can be claimed before :until, the first :most of them, and those that execute, as groups with the same
+-- The jobs that can be claimed before :until, the first :jobs of them, and those that execute, as groups with the same
 -- schedule and plan, of which there are far fewer: an H or a jitter makes a group of each job. reached: the first instant that is
 -- not whole; null: all are. A run beside the plan is its job's.
 with soon as materialized (
@@ -401,7 +401,7 @@ with soon as materialized (
         )
     ) as either
     order by at
-    limit :most::bigint
+    limit :jobs::bigint
 ), executing as materialized (
     select coalesce(run_of, id), null::timestamptz, null::timestamptz, scheduled_for,
         run_at, cron, timezone, every_seconds::float8, dst_gap, dst_overlap, starts_at, ends_at,
@@ -419,7 +419,7 @@ select j.next_run, j.scheduled_for,
     case when j.cron ~* '(?<![a-z])h(?![a-z])' or j.jitter_seconds is not null or j.jitter_percent is not null
         then j.id end as hash_id,
     count(*) as jobs, case when :with_ids::boolean then array_agg(j.id) end as ids,
-    (select max(at) from soon having count(*) = :most::bigint) as reached
+    (select max(at) from soon having count(*) = :jobs::bigint) as reached
 from (select * from soon union all select * from executing) j
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
 order by 1 nulls first

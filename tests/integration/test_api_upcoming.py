@@ -264,10 +264,10 @@ async def test_a_crowd_with_one_cron_is_one_group_read_from_the_index(
     await connection.execute("alter table tocsin.jobs enable trigger all")
     await connection.execute("vacuum analyze tocsin.jobs")
     wanted = query("jobs.upcoming")
-    given = {"now": await connection.fetchval("select now()"), "groups": 5000, "most": 1000}
-    given |= {"until": given["now"] + 2 * HOUR, "with_ids": True}
+    given = {"now": await connection.fetchval("select now()"), "groups": 5000}
+    given |= {"until": given["now"] + 2 * HOUR, "with_ids": True, "jobs": 1000, "most": 1000}
 
-    rows = await connection.fetch(wanted.sql, *wanted.arguments(given | {"most": 50_000}))
+    rows = await connection.fetch(wanted.sql, *wanted.arguments(given | {"jobs": 50_000}))
     text = await connection.fetchval(
         f"explain (analyze, format json) {wanted.sql}", *wanted.arguments(given)
     )

@@ -328,6 +328,13 @@ async def test_the_hours_of_the_week_lead_to_their_runs(
     ]
     assert len(re.findall(r'<li><a href="/upcoming', day.text)) == 24
 
+    whole = (await api.get("/upcoming?hours=24")).text
+    monkeypatch.setattr("app.web.coming.SOONEST", 2)
+    few = (await api.get("/upcoming?hours=24")).text
+    shown = re.compile(r'class="job"[^>]*>([^<]+)<')
+    assert shown.findall(few) == shown.findall(whole)
+    assert "cannot be listed one by one" not in few
+
     monkeypatch.setattr("app.db.upcoming.MAX_SEARCHED", 20)
     cut = (await api.get(three)).text
     assert "cannot be listed one by one" in cut
