@@ -5,6 +5,7 @@ A stream has the newest version only, so that a slow client misses versions and 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from functools import partial
@@ -33,6 +34,8 @@ BEAT_SECONDS = 15.0
 """How often a stream sends a comment, and checks that its session or key may still read."""
 RETRY_MILLISECONDS = 2000
 """How long a browser waits before it opens a broken stream again."""
+SEEN = re.compile(r"[0-9a-f-]{1,1000}")
+"""What versions are written in, with room for the pieces of the longest list."""
 
 K = TypeVar("K", bound=Hashable)
 Make = Callable[[], Awaitable[str]]
@@ -176,8 +179,16 @@ def versions_for(
 ) -> AsyncGenerator[bytes, None]:
     """Stream the versions of a part that the client has not seen; at first it `has` one."""
     is_allowed = partial(may_still_read, request)
-    seen = request.headers.get("Last-Event-ID") or has
+    seen = read_seen(request.headers.get("Last-Event-ID", "")) or read_seen(has)
     return versions(part, seen=seen, is_allowed=is_allowed, ending=state.ending)
+
+
+def read_seen(text: str) -> str:
+    """Return the version that a client has seen; empty if it is none of ours.
+
+    Parts of it go into the stream again, where a line break would begin a line of the client's.
+    """
+    return text if SEEN.fullmatch(text) else ""
 
 
 def stream(request: ApiRequest, state: State, sent: AsyncGenerator[bytes, None]) -> Stream:
