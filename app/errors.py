@@ -180,7 +180,7 @@ class TooManyTests(AppError):
 
 
 class TooManyStreams(AppError):
-    """An API key has as many streams open as one process serves it."""
+    """An API key has as many streams, or different lists, open as one process serves it."""
 
 
 class ConstraintViolated(AppError):

@@ -26,8 +26,8 @@ from app.asgi import create_app
 from app.config import Settings
 from app.web.job_lists import find_jobs
 from app.web.live import Part
-from app.web.open_lists import Open
 from app.web.search import OF_JOBS, searched
+from app.web.shown_lists import Open
 from benchmarks import bare
 from benchmarks.support import load, options, results
 from benchmarks.support.postgres import Postgres
@@ -177,6 +177,7 @@ async def open_lists(app: Litestar) -> list[Part]:
         search = searched(q, OF_JOBS, words="q")
         found = await find_jobs(app.state.reader, search, by=sort, cursor=None)
         asked = Open(of="jobs", q=q, sort=sort, cursor=None, shown=tuple(found.ids))
+        app.state.lists.views["benchmark", asked] += 1
         parts.append(app.state.lists.open(asked))
     return parts
 

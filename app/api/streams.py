@@ -4,12 +4,15 @@ A stream holds a connection as long as its client likes, and it cannot be given 
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import aclosing
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from app.api.connections import most_connections
 from app.errors import TooManyStreams
+
+K = TypeVar("K", bound=Hashable)
 
 MAX_STREAMS = 200
 """The most streams that one API key has open in a process."""
@@ -41,29 +44,30 @@ class Streams:
                 "serves it: close some, or take another key for each program and person"
             )
             raise TooManyStreams(message)
-        return in_place(Place(self, owner), stream)
+        return in_place(Place(self.open, owner), stream)
 
 
-class Place:
+class Place(Generic[K]):
     """The place of one stream, until it is left, or forgotten with a stream that never began."""
 
-    def __init__(self, streams: Streams, owner: str) -> None:
-        self.streams = streams
-        self.owner = owner
+    def __init__(self, taken: Counter[K], key: K) -> None:
+        self.taken = taken
+        """How many places are taken, by what they count for."""
+        self.key = key
         self.is_left = False
-        streams.open[owner] += 1
+        taken[key] += 1
 
     def __repr__(self) -> str:
-        return f"<Place of {self.owner}>"
+        return f"<Place of {self.key}>"
 
     def leave(self) -> None:
         """Give the place to others; once."""
         if self.is_left:
             return
         self.is_left = True
-        self.streams.open[self.owner] -= 1
-        if not self.streams.open[self.owner]:
-            del self.streams.open[self.owner]
+        self.taken[self.key] -= 1
+        if not self.taken[self.key]:
+            del self.taken[self.key]
 
     def __enter__(self) -> None:
         """Hold the place."""
@@ -82,7 +86,7 @@ class Place:
 
 
 async def in_place(
-    place: Place, stream: AsyncGenerator[bytes, None]
+    place: Place[K], stream: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     """Stream on, in a place."""
     with place:

@@ -19,11 +19,11 @@ from app.errors import InvalidInput, JobNotFound
 from app.jobs.filters import execution_filter
 from app.web.changes import changes_since, last_success, seen_edits
 from app.web.facts import seen_once
-from app.web.open_lists import Open, stream_address
 from app.web.parameters import ON_A_PAGE, Reader
 from app.web.pictures import STRIP_BARS
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, searched
+from app.web.shown_lists import Open, stream_address
 from app.wire.executions import Execution
 from app.wire.explanations import Reason
 from app.wire.pages import EXECUTIONS

@@ -10,10 +10,10 @@ from app.core.jobs.job import JobState, StoredJob
 from app.db import jobs, pages
 from app.db.database import Database, Page
 from app.db.jobs import JobFilter
-from app.db.pages import ListedJob
+from app.db.pages import ListRow
 from app.errors import InvalidInput
 from app.jobs.filters import job_filter
-from app.web.pictures import STRIP_BARS, Ended
+from app.web.pictures import STRIP_BARS
 from app.web.search import Search
 from app.wire.pages import JOBS, JOBS_BY_ENDING, JOBS_BY_NEXT_RUN
 
@@ -23,13 +23,6 @@ FAILING, ENDED, OTHERS = range(3)
 """The parts of the list by how jobs last ended."""
 FIRST = UUID(int=2**128 - 1)
 """Newer than any job."""
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """A job in the list."""
-
-    job: ListedJob
-    ended: tuple[Ended, ...]
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -100,15 +93,6 @@ def by_ending(wanted: JobFilter) -> Iterator[tuple[int, JobFilter]]:
         yield OTHERS, replace(wanted, failing=False, has_failed=False)
 
 
-async def read_rows(reader: Database, ids: Sequence[UUID]) -> dict[UUID, Row]:
-    """Read jobs and how their last executions ended, the oldest first, without deleted ones."""
-    return {
-        one.job.id: Row(
-            job=one.job,
-            ended=tuple(
-                Ended(*each)
-                for each in zip(one.outcomes, one.seconds, one.finished_at, strict=True)
-            )[::-1],
-        )
-        for one in await pages.list_rows(reader, ids, most=STRIP_BARS)
-    }
+async def read_rows(reader: Database, ids: Sequence[UUID]) -> dict[UUID, ListRow]:
+    """Read jobs and how their last executions ended, without deleted ones."""
+    return {one.job.id: one for one in await pages.list_rows(reader, ids, most=STRIP_BARS)}

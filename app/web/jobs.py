@@ -26,10 +26,11 @@ from app.web.changes import changes_since, last_success, seen_edits
 from app.web.facts import seen_once, told
 from app.web.job_lists import SORTS, find_jobs, read_rows
 from app.web.job_preview import clock_notes
-from app.web.open_lists import Open, row_cells, stream_address
+from app.web.list_cells import RowCells
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.web.search import OF_JOBS, searched
+from app.web.shown_lists import Open, stream_address
 from app.web.standing import read_standing
 from app.wire.explanations import Reason
 from app.wire.filters import sound
@@ -72,7 +73,7 @@ async def jobs_page(  # noqa: PLR0913 - one parameter for each of the query's
     found = await find_jobs(reader, search, by=by, cursor=cursor)
     read, at = await read_rows(reader, found.ids), await clock.now()
     root = request.app.state.root_path
-    rows = [row_cells(read[id], at=at, sort=by, root=root) for id in found.ids if id in read]
+    rows = [RowCells(id, read[id], root=root).at(at, sort=by) for id in found.ids if id in read]
     shown = tuple(id for id in found.ids if id in read)
     asked = Open(of="jobs", q=search.text, sort=by, cursor=cursor, shown=shown)
     return page(

@@ -410,7 +410,8 @@ async def test_rows_of_jobs_change_in_place_and_others_are_counted(
         await page.evaluate(HIDE, arg=True)
 
         async def is_left() -> bool:
-            return not (site.app.state.list_parts or site.app.state.lists.many)
+            lists = site.app.state.lists
+            return not (site.app.state.list_parts or lists.many or lists.views)
 
         await until(is_left, "a hidden page is looked after no more")
         await page.evaluate(HIDE, arg=False)
