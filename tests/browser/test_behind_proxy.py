@@ -96,6 +96,12 @@ async def test_pages_work_below_a_path_of_a_proxy_that_ends_tls_before_two_proce
         await page.locator(".heat tbody th a").first.click()
         await expect(page.get_by_role("heading", name="Runs to come")).to_be_visible()
         await page.get_by_role("link", name="Jobs", exact=True).click()
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        row = page.locator("tr", has=page.get_by_role("link", name=name))
+        await change(site.address, name, key)
+        await expect(row.get_by_text("paused")).to_be_visible(timeout=20_000)
+        await expect(row.locator("a.tag")).to_have_attribute("href", f"{ROOT}/jobs?q=tag%3Alive")
+        await change(site.address, name, key, action="resume")
         await page.get_by_role("link", name=name).click()
         await expect(page.locator("#live-status")).to_have_text("This page is live.")
         await page.get_by_role("button", name="Run now").click()
@@ -109,8 +115,19 @@ async def test_pages_work_below_a_path_of_a_proxy_that_ends_tls_before_two_proce
         assert cookies["__Host-tocsin_session"]["secure"]
         assert cookies["tocsin-zone"]["path"] == f"{ROOT}/"
         assert [one for one in asked if not one.startswith(f"{ROOT}/")] == []
-        assert {f"{ROOT}/live/overview", f"{ROOT}/v1/events"} <= set(asked)
+        assert {f"{ROOT}/live/overview", f"{ROOT}/live/lists/jobs", f"{ROOT}/v1/events"} <= {
+            one.partition("?")[0] for one in asked
+        }
         assert said == []
+
+
+async def change(address: str, name: str, key: str, *, action: str = "pause") -> None:
+    """Give a job a tag, and pause or resume it."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=address, headers=headers) as api:
+        answer = await api.patch(f"/v1/jobs/{name}", json={"tags": ["live"]})
+        answer.raise_for_status()
+        (await api.post(f"/v1/jobs/{name}/{action}")).raise_for_status()
 
 
 async def key_of(address: str, name: str) -> str:
