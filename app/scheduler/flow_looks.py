@@ -124,7 +124,7 @@ class FlowLooks:
             if seconds is not None:
                 self.known.note(key, max(seconds, 0.0))
         if look.suppressed:
-            self.isolation.suspects.update(look.suppressed)
+            self.isolation.suspect(look.suppressed)
             self.tasks.create_task(self.suspects.isolate_suppressed(look), name="suppressed")
         return len(look.claims)
 

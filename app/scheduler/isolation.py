@@ -5,7 +5,8 @@ not even `plan_error` can be written, the looks of this instance leave the job o
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from uuid import UUID
 
@@ -129,8 +130,9 @@ class Isolation:
         self.instance = instance
         self.lease_seconds = lease_seconds
         self.clock = clock
-        self.suspects: set[UUID] = set()
-        """Jobs that may be why a look failed, while `Suspects` claims them."""
+        self.suspects = Counter[UUID]()
+        """Jobs that are claimed apart, as they may be why a look failed or stand behind a crowd,
+        each with the number of tasks that claim it: two may have found it at the same time."""
         self.resting: dict[UUID, Rest] = {}
         """The jobs that rest, each with why and until when: they can neither be claimed nor get a
         `plan_error`, their statements took too long, or they cannot be settled."""
@@ -141,6 +143,14 @@ class Isolation:
 
     def __repr__(self) -> str:
         return f"<Isolation: {len(self.suspects)} suspects, {len(self.resting)} resting>"
+
+    def suspect(self, ids: Iterable[UUID]) -> None:
+        """Have looks leave jobs out that a task claims apart, until the task calls `acquit`."""
+        self.suspects.update(ids)
+
+    def acquit(self, ids: Iterable[UUID]) -> None:
+        """End a `suspect` of the same jobs; one that another task claims is still left out."""
+        self.suspects -= Counter(ids)
 
     def aside(self) -> list[UUID]:
         """Return the jobs that looks are to leave out: suspects, and jobs that rest."""

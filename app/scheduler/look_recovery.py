@@ -61,7 +61,7 @@ class LookRecovery:
         """Learn from a look that did not fail; leave out the jobs whose claim was suppressed."""
         if look.suppressed:
             self.least = 0 if look.claims else self.more_than(limit)
-            self.isolation.suspects.update(look.suppressed)
+            self.isolation.suspect(look.suppressed)
             self.sweep.relieve(look.looked_until or look.begun_at)
             self.scan_start.forget()
             task = self.suspects.isolate_suppressed(look)
@@ -120,7 +120,7 @@ class LookRecovery:
             self.observers.tell(Faulted(where="look", error=reason(error)))
             return FAILED_LOOK_SECONDS
         self.least = self.more_than(limit)
-        self.isolation.suspects.update(one.job_id for one in found)
+        self.isolation.suspect(one.job_id for one in found)
         self.sweep.relieve(found[0].now)
         task = self.isolate(found, ahead_seconds=ahead_seconds, error=error)
         self.suspects.tasks.create_task(task, name="isolate")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from copy import copy
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from app.core.facts import Faulted
 from app.db import isolating
@@ -38,6 +39,8 @@ MIN_SECONDS, MAX_SECONDS = 0.05, 0.25
 WHOLE_SECONDS = 0.5
 """For so long after a search of all that is due only what came due since so long before it is
 searched: a few rows. What was committed longer after its instant is found by the next of all."""
+READY_SECONDS = 240.0
+"""For how long connections are as `make_ready` left them: a pool closes those unused for 300 s."""
 
 
 class PastCrowds:
@@ -51,8 +54,10 @@ class PastCrowds:
         """When (monotonic seconds) all that is due was last searched, with room for all found."""
         self.whole_until: datetime | None = None
         """The instant up to which that was."""
-        self.claiming: asyncio.Task[None] | None = None
+        self.claiming: asyncio.Task[bool] | None = None
         """Claims what the last search found, while the next one is made."""
+        self.ready_until = float("-inf")
+        """Until when (monotonic seconds) the connections need not be made ready."""
 
     def __repr__(self) -> str:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
@@ -84,10 +89,15 @@ class PastCrowds:
         To connect takes many round trips, and among hundreds of jobs that start or end each is some
         50 ms long. An error is told; the search meets it as well.
         """
+        at = self.suspects.monotonic()
+        if at < self.ready_until or self.dispatcher.closed:
+            return
         try:
             now = self.dispatcher.clock.now()
             await self.search(set(), limit=0, since=now, until=now)
-            await self.suspects.look(self.suspects.quick, [], since=None, ahead_seconds=0.0)
+            if not self.dispatcher.closed:
+                await self.suspects.look(self.suspects.quick, [], since=None, ahead_seconds=0.0)
+            self.ready_until = at + READY_SECONDS
         except Exception as error:  # noqa: BLE001 - as above
             self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
 
@@ -97,37 +107,50 @@ class PastCrowds:
         None: nothing was searched for.
         """
         crowds, room = self.crowds()
-        if not crowds or room <= 0 or self.dispatcher.closed:
+        if not crowds or room <= 0:
             return None
         at, until, since = self.suspects.monotonic(), self.dispatcher.clock.now(), None
         if self.whole_until is not None and at < self.whole_at + WHOLE_SECONDS:
             since = self.whole_until - timedelta(seconds=WHOLE_SECONDS)
         found, deferring = await self.search(crowds, limit=room, since=since, until=until)
-        if len(found) == room:
+        claiming, self.claiming = self.claiming, None
+        # This search left out what the claim under way was for.
+        claimed_all = claiming is None or await claiming
+        if len(found) == room or not claimed_all:
             self.whole_until = None
         elif since is None:
             self.whole_at, self.whole_until = at, until
-        if self.claiming is not None:
-            await self.claiming
+        room = max(self.crowds()[1], 0) if found else 0  # what was claimed meanwhile takes some
+        if len(found) > room:
+            self.whole_until, found = None, found[:room]
         if found:
-            self.suspects.isolation.suspects.update(one.job_id for one in found)
+            self.suspects.isolation.suspect(one.job_id for one in found)
             task = self.claim(found, deferring=deferring)
             self.claiming = self.suspects.tasks.create_task(task, name="claim others")
         return len(found)
 
-    async def claim(self, found: Sequence[Due], *, deferring: bool) -> None:
+    async def claim(self, found: Sequence[Due], *, deferring: bool) -> bool:
         """Claim jobs that were found, and put those aside that cannot be claimed.
 
-        Never raises: an error is told, and a later look or search finds the jobs again.
+        Return whether all were claimed; if not, looks and searches are to find the others again.
+        Never raises: an error is told.
         """
         quick = copy(self.suspects.quick)
         quick.defers = deferring  # if not, one round trip instead of four
+        ids = {one.job_id for one in found}
+        claimed: set[UUID] = set()
         try:
-            await self.suspects.set_aside(await self.suspects.claim(quick, found))
+            tried = await self.suspects.claim(quick, found)
+            claimed = tried.claimed
+            await self.suspects.set_aside(tried)
         except Exception as error:  # noqa: BLE001 - see above
             self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
         finally:
-            self.suspects.isolation.suspects.difference_update(one.job_id for one in found)
+            self.suspects.isolation.acquit(ids)
+            if not ids <= claimed:
+                self.whole_until = None
+                self.suspects.look_again()  # looks meanwhile left them out
+        return ids <= claimed
 
     async def search(
         self, crowds: Collection[str], *, limit: int, since: datetime | None, until: datetime
@@ -149,7 +172,10 @@ class PastCrowds:
 
         None is a crowd while no due claim is late by more than `LATE_SECONDS`. Large targets, for
         whatever hosts, count as those of one host, `OF_LARGE`: searches find no large targets.
+        Once the dispatcher is closed, there is no room.
         """
+        if self.dispatcher.closed:
+            return set(), 0
         hosts, waiting = Counter[str](), Counter[str]()
         late = False
         for held in self.dispatcher:

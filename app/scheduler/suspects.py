@@ -152,7 +152,7 @@ class Suspects:
             self.observers.tell(Faulted(where="isolate", error=reason(failure)))
             return False
         finally:
-            self.isolation.suspects.difference_update(one.job_id for one in found)
+            self.isolation.acquit(one.job_id for one in found)
             self.look_again()
 
     async def isolate_suppressed(self, look: Look) -> None:
@@ -166,7 +166,7 @@ class Suspects:
         except Exception as failure:  # noqa: BLE001 - see above
             self.observers.tell(Faulted(where="isolate", error=reason(failure)))
         finally:
-            self.isolation.suspects.difference_update(look.suppressed)
+            self.isolation.acquit(look.suppressed)
             self.look_again()
 
     async def claim(

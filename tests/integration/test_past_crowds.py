@@ -16,7 +16,11 @@ from tests.support.sink import Sink, late, reply
 
 CROWD = 1500
 ANSWERED_SECONDS = 0.03
-"""How long the host of the crowd takes for each: five seconds for all, with ten slots."""
+"""How long the host of the crowd takes for each: five seconds for all, with ten slots.
+
+A job that nobody searches for comes after 99 % of the crowd. One that is searched for within half a
+second comes after less than a tenth of it; of those that fail at once an eighth has ended by then.
+"""
 
 
 @pytest.mark.parametrize("later", [0.0, 0.1], ids=["in the same instant", "a moment later"])
@@ -42,7 +46,7 @@ async def test_a_job_behind_a_crowd_of_one_host_does_not_wait_for_the_crowd(
         await facts.seen(Settled, job_id=job_id, within=60)
 
         before = [request.path for request in sink.requests].index("/other")
-        assert before < 0.8 * CROWD
+        assert before < 0.2 * CROWD
 
 
 async def test_a_job_behind_a_crowd_of_several_hosts_that_refuse_does_not_wait_for_the_crowd(
@@ -61,7 +65,7 @@ async def test_a_job_behind_a_crowd_of_several_hosts_that_refuse_does_not_wait_f
         job_id = await insert_job(connection, target={"url": sink.url("/other")}, run_at=due)
         await facts.seen(Settled, job_id=job_id, within=60)
 
-        assert len(facts.of(Settled)) < 0.8 * 2 * CROWD
+        assert len(facts.of(Settled)) < 0.3 * 2 * CROWD
 
 
 @pytest.mark.parametrize(
