@@ -13,6 +13,7 @@ POOLS = {
     "extend_patient": 1,
     "claim_quick": AT_ONCE,
     "claim_patient": 1,
+    "claim_raised": 1,
     "plan": 2 * AT_ONCE,  # new jobs and older ones
     "bulk": 2,
 }

@@ -12,7 +12,7 @@ from msgspec import Struct
 from app.core.access.key_limits import NO_LIMITS, KeyLimits
 from app.db.connecting import CONNECT_TIMEOUT_SECONDS, connect
 from app.db.connections import OF_API
-from app.db.errors import translate_errors
+from app.db.errors import CAUGHT, translate_errors
 from app.db.queries import Query, query
 from app.errors import CancellationCaught
 
@@ -215,8 +215,7 @@ class Database:
             with suppress(OSError, TimeoutError, asyncpg.InterfaceError):
                 await self.pool.release(connection, timeout=GIVE_BACK_SECONDS)
             if self.limited and await self.end_session(pid, seconds=patience):
-                message = "a function of users caught the cancellation of a statement"
-                raise CancellationCaught(message) from None
+                raise CancellationCaught(CAUGHT) from None
             raise
         except BaseException:
             await self.pool.release(connection)

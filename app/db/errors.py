@@ -76,6 +76,8 @@ POOLER = (
     f"Postgres itself; it needs up to {NEEDED}"
 )
 
+CAUGHT = "a function of users caught the cancellation of a statement"
+
 MAX_SAID_LENGTH = 300
 """How many characters of a server's message an error repeats."""
 

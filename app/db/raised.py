@@ -8,7 +8,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from app.db.claims import LOST, Look, check_claimed, claim
-from app.db.database import Database, Runner, Transaction
+from app.db.database import Database, Runner
+from app.db.own_connection import OwnConnection
 
 
 class RaisedLook(Struct, frozen=True, kw_only=True):
@@ -26,13 +27,13 @@ async def connection(db: Database) -> AsyncIterator[Runner]:
     """Take a connection of the pool for some looks, each of which is a transaction of its own.
 
     To give it back after each, as the pool does, would take turns of the event loop before the
-    answer is read.
+    answer is read. A statement that takes too long, or is not waited for any more, ends it.
 
     Raises:
         AppError: see `app.db.errors.translate_errors`.
     """
     async with db.session() as one:
-        yield Transaction(db, one)
+        yield OwnConnection(db, one)
 
 
 async def look(  # noqa: PLR0913 - one keyword for each parameter of the query

@@ -268,13 +268,14 @@ class Instance:
                     polling=polling,
                     recovery=LookRecovery(sweep, scan_start),
                     flows=flows,
+                    claim_raised=pools.claim_raised,
                     plan_jobs=planning.told.set,
                     observers=self.observers,
                 )
                 await self.look_through_outages(poller, dispatcher)
                 polling.end()
-                await poller.raised.end()
                 self.drain(dispatcher, limit)
+                await poller.raised.end()
                 await suspects.wait_until_idle()
                 await dispatcher.wait_until_empty()
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from app.core.facts import Connected, Looked
-from app.db import claims
+from app.db import Database, claims
 from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.flood_guard import FLOOD_SLEEP_SECONDS
@@ -55,6 +55,7 @@ class Poller:
         polling: Polling,
         recovery: LookRecovery,
         flows: Flows,
+        claim_raised: Database,
         plan_jobs: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -78,6 +79,7 @@ class Poller:
             monotonic=monotonic,
             wakeup=wakeup,
             polling=polling,
+            db=claim_raised,
             is_behind=lambda: self.left_due and self.looking and not self.is_paused,
         )
         wakeup.notified = self.raised.hear

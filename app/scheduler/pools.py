@@ -13,7 +13,7 @@ from app.db import Database
 from app.db.connections import POOLS
 from app.db.database import COMMAND_TIMEOUT_SECONDS
 from app.db.listener import OF_LOOKS
-from app.scheduler import apart_settler, leases, suspects
+from app.scheduler import apart_settler, leases, raised_looks, suspects
 
 PATIENCE_SECONDS = 3.0
 """How long a settlement or an extension waits for its answer at first; both are tried again."""
@@ -30,6 +30,7 @@ PURPOSES = {
     "extend_patient": ("extend apart", leases.PATIENT_SECONDS),
     "claim_quick": ("isolate", suspects.QUICK_SECONDS),
     "claim_patient": ("isolate", suspects.MAX_SECONDS),
+    "claim_raised": ("look beside", raised_looks.BESIDE_SECONDS),
     "plan": ("plan", PLAN_SECONDS),
     "bulk": ("bulk", None),
 }
@@ -37,6 +38,7 @@ PURPOSES = {
 statement may take (None: any time). The sizes are in `app.db.connections`."""
 SETTINGS = {
     "isolate": OF_LOOKS,
+    "look beside": OF_LOOKS,
     # To leave out some of many jobs Postgres makes a hash table of an array that it knows.
     "plan": {"plan_cache_mode": "force_custom_plan"},
 }
@@ -62,6 +64,8 @@ class Pools(Struct, frozen=True, kw_only=True):
     """The pool for claims after a look failed, with little time for each statement."""
     claim_patient: Database
     """The pool for claims that were too slow in `claim_quick`, one by one."""
+    claim_raised: Database
+    """The pool for looks beside those of the session, with little time for each."""
     plan: Database
     """The pool for plans and verdicts."""
     bulk: Database

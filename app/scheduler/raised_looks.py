@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from app.core.facts import Faulted, Looked
-from app.db import raised
+from app.db import Database, raised
 from app.db.clock import DatabaseClock
 from app.db.database import Runner
 from app.db.isolating import may_be_about_a_row, reason
@@ -17,8 +17,9 @@ from app.scheduler.notify import Polling, Wakeup
 from app.scheduler.raised import FEW, RaisedJobs
 from app.timers import Monotonic
 
-BESIDE_SECONDS = 0.5
-"""How long a look beside another one may take; usually it takes a millisecond."""
+BESIDE_SECONDS = 0.2
+"""How long a statement of a look beside another one may take until Postgres cancels it; usually it
+takes a millisecond. The session of one that goes on is ended half a second later."""
 KEPT_SECONDS = 5.0
 """For how long a connection is kept for the next look beside another one."""
 REST_SECONDS = 10.0
@@ -41,6 +42,7 @@ class RaisedLooks:
         monotonic: Monotonic,
         wakeup: Wakeup,
         polling: Polling,
+        db: Database,
         is_behind: Callable[[], bool],
     ) -> None:
         self.recovery = recovery
@@ -54,6 +56,9 @@ class RaisedLooks:
         self.wakeup = wakeup
         self.polling = polling
         self.known = RaisedJobs(monotonic=monotonic, wakeup=wakeup, limit_sleep=polling.limit_sleep)
+        self.db = db
+        """A pool for looks beside others: nobody waits for its connection, however long it is kept.
+        """
         self.is_behind = is_behind
         """Whether a look is under way, or to begin at once, that others have to wait for."""
         self.told = asyncio.Event()
@@ -135,13 +140,12 @@ class RaisedLooks:
         Never raises: an error here is told, and looks of the session go on.
         """
         try:
-            async with raised.connection(self.suspects.quick) as connection:
+            async with raised.connection(self.db) as connection:
                 while await self.is_told():
                     limit = min(self.dispatcher.room_for_raised(), FEW)
                     # The session may have looked meanwhile.
                     if limit > 0 and self.is_behind() and self.known.next_seconds() <= 0:
-                        async with asyncio.timeout(BESIDE_SECONDS):
-                            await self.look(connection, limit)
+                        await self.look(connection, limit)
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(Faulted(where="look beside", error=reason(error)))
             self.resting_until = self.monotonic() + REST_SECONDS

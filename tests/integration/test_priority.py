@@ -10,13 +10,16 @@ import asyncpg
 import pytest
 from msgspec import json
 
-from app.core.facts import PutAside, Started
-from app.db import claims, flows, raised
+from app.core.facts import Draining, PutAside, Started, Stopped
+from app.db import Database, claims, flows, raised
+from app.db.database import Runner
 from app.db.listener import Session, open_session
 from app.db.queries import query
 from app.db.raised import RaisedLook
+from app.errors import CancellationCaught
 from app.scheduler.notify import Wakeup
 from app.scheduler.raised import ASKED_AGAIN_SECONDS, RaisedJobs
+from app.scheduler.raised_looks import RaisedLooks
 from tests.support.builders import insert_job, job_row, run_rows
 from tests.support.instances import StartInstance
 from tests.support.pages import ROOT
@@ -244,7 +247,7 @@ async def test_a_raised_job_of_a_flow_is_found_before_the_crowd_of_its_flow_is_r
     assert 0 < read < 100
 
 
-async def look_at_raised(session: Session, *, limit: int = 10) -> RaisedLook:
+async def look_at_raised(session: Runner, *, limit: int = 10) -> RaisedLook:
     return await raised.look(
         session,
         limit=limit,
@@ -255,6 +258,52 @@ async def look_at_raised(session: Session, *, limit: int = 10) -> RaisedLook:
         believed=None,
         aside=(),
     )
+
+
+async def test_a_look_beside_another_ends_although_a_trigger_catches_its_cancellation(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    """To give the connection back would wait for the trigger: so would the end of an instance."""
+    await connection.execute(
+        """create function public.mine() returns trigger language plpgsql as $$ begin
+               for number in 1..200 loop
+                   begin perform pg_sleep(0.1); exception when query_canceled then null; end;
+               end loop;
+               return new;
+           end $$;
+           create trigger mine before update on tocsin.jobs
+           for each row execute function public.mine()"""
+    )
+    await insert_job(connection, priority=1)
+    async with Database.connect(
+        database_url, application_name="beside", max_connections=1, limit_seconds=0.1
+    ) as db:
+        async with raised.connection(db) as one:
+            with pytest.raises(CancellationCaught):
+                await look_at_raised(one)
+
+        async def none_goes_on() -> bool:
+            return not await connection.fetchval(
+                """select count(*) from pg_stat_activity
+                   where application_name = 'beside' and state = 'active'"""
+            )
+
+        await until(none_goes_on, "the session has ended", within=5)
+        async with raised.connection(db) as another:
+            assert (await look_at_raised(another, limit=0)).due == 0
+
+
+async def test_the_grace_of_an_instance_that_stops_begins_before_a_look_beside_has_ended(
+    instance: StartInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with instance() as (one, facts):
+
+        async def end(_: RaisedLooks) -> None:
+            await facts.seen(Draining)
+
+        monkeypatch.setattr(RaisedLooks, "end", end)
+        one.stop()
+        await facts.seen(Stopped)
 
 
 async def test_raised_jobs_are_claimed_by_themselves_and_the_next_of_them_is_told(

@@ -38,6 +38,8 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SLOTS = 10
 SESSION = cast("Session", None)
 """What is asked of it is answered by `Due`."""
+BESIDE = Database.__new__(Database)
+"""The pool for looks beside others, whose connections nobody else waits for."""
 
 
 class Holding(Dispatcher):
@@ -144,6 +146,7 @@ def poller_of(dispatcher: Holding, ticks: Ticks, tasks: asyncio.TaskGroup) -> Po
         polling=Polling(db, wakeup, observers, tasks=tasks, clock=ticks),
         recovery=LookRecovery(Sweep(suspects), scan_start),
         flows=Flows(isolation, wakeup),
+        claim_raised=BESIDE,
         plan_jobs=lambda: None,
         observers=observers,
     )
@@ -205,7 +208,8 @@ async def test_a_look_claims_no_more_than_there_is_room_whatever_is_raised(
 
 
 @asynccontextmanager
-async def connection(_: Database) -> AsyncIterator[Session]:
+async def connection(db: Database) -> AsyncIterator[Session]:
+    assert db is BESIDE
     yield SESSION
 
 
