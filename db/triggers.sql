@@ -3423,7 +3423,9 @@ begin
         refused := tocsin.record_lost(json_build_array(json_build_object(
             'id', job.execution_id, 'job_id', job.id, 'fence', job.fence, 'kind', job.kind,
             'scheduled_for', job.claimed_for, 'attempt', job.claimed_attempt,
-            'started_at', tocsin.earliest_start(job.claimed_at, job.claimed_for),
+            'started_at', tocsin.earliest_start(job.claimed_at,
+                -- claimed_for of a retry is the instant of its run; next_run is where the plan was moved to, if it was
+                case when job.claimed_for < job.claimed_at then job.next_run else job.claimed_for end),
             'instance', job.locked_by, 'lease_ended_at', job.locked_until)));
     end if;
     perform set_config('tocsin.runs', 'on', true);

@@ -4,7 +4,7 @@ from app.core.runs.claim import Claim
 from app.core.runs.unbegun import Attempts
 from app.db.database import Runner
 
-NONE = Attempts(lost=0, others=0, first_claimed_at=None, judges_changed_at=None)
+NONE = Attempts(lost=0, others=0, first_start_at=None, judges_changed_at=None)
 
 
 async def attempts_before(db: Runner, claim: Claim) -> Attempts:

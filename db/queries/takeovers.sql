@@ -4,11 +4,11 @@
 -- The attempts of a run before one, of the latest executions of the job, and when calendars of the job or windows that
 -- concern it were last changed; of those that concern it no more, if it was in the ten minutes before the first attempt, or
 -- later. That is searched for in the audit log, and only where a window may have kept the run away that cancels this one.
-select e.lost, e.others, e.first_claimed_at, greatest(c.changed_at, w.changed_at, case when j.overlap = 'cancel_other'
-    then tocsin.windows_changed_at(j.tags, e.first_claimed_at - interval '10 minutes') end) as judges_changed_at
+select e.lost, e.others, e.first_start_at, greatest(c.changed_at, w.changed_at, case when j.overlap = 'cancel_other'
+    then tocsin.windows_changed_at(j.tags, e.first_start_at - interval '10 minutes') end) as judges_changed_at
 from (
     select count(*) filter (where outcome = 'lost') as lost, count(*) filter (where outcome <> 'lost') as others,
-        min(started_at) as first_claimed_at
+        min(started_at) as first_start_at
     from (
         select scheduled_for, attempt, outcome, started_at from tocsin.executions
         where job_id = :job_id::uuid and id < :execution_id::bigint

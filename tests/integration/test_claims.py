@@ -215,25 +215,42 @@ async def test_an_expired_lease_is_taken_over_and_recorded_as_lost(
     assert "me did not settle" in lost["error"]
 
 
-@pytest.mark.parametrize("ends", ["expired", "taken away"])
+@pytest.mark.parametrize("retry", [False, True], ids=["first attempt", "retry"])
+@pytest.mark.parametrize("ends", ["expired", "taken away", "moved and ended for a run"])
 async def test_no_execution_that_was_claimed_ahead_is_said_to_have_begun_early(
-    session: Session, connection: asyncpg.Connection, ends: str
+    session: Session,
+    connection: asyncpg.Connection,
+    ends: str,
+    retry: bool,  # noqa: FBT001
 ) -> None:
     due_at = await connection.fetchval("select now() + interval '0.2 s'")
     job_id = await insert_job(connection, run_at=due_at)
+    if retry:
+        await connection.execute(
+            """begin;
+               set local session_replication_role = replica;
+               update tocsin.jobs set attempt = 1, scheduled_for = next_run - interval '1 minute';
+               commit"""
+        )
     [first] = (await look(session, ahead_seconds=1.0)).claims
     assert first.claimed_at < due_at
-    if ends == "expired":
+    assert (first.scheduled_for < due_at) is retry
+    if ends == "taken away":
+        await connection.execute("update tocsin.jobs set locked_by = null")
+    else:
         await connection.execute("select pg_sleep(0.2)")
         await expire(connection, job_id)
+    if ends == "expired":
         await look(session, instance="other")
-    else:
-        await connection.execute("update tocsin.jobs set locked_by = null")
+    elif ends == "moved and ended for a run":
+        if not retry:
+            await connection.execute("update tocsin.jobs set run_at = now() + interval '1 hour'")
+        assert await connection.fetchval("select tocsin.end_lease($1, now())", job_id)
 
     [lost] = await execution_rows(connection, job_id)
 
     assert lost["outcome"] == "lost"
-    assert lost["started_at"] == (due_at if ends == "expired" else lost["finished_at"])
+    assert lost["started_at"] == (lost["finished_at"] if ends == "taken away" else due_at)
     assert lost["started_at"] <= lost["finished_at"]
 
 

@@ -55,7 +55,7 @@ async def test_a_run_that_the_next_one_cancels_is_dropped_only_if_that_is_sure(
     dropped: bool,  # noqa: FBT001
 ) -> None:
     async def attempts_before(_db: Database, _claim: Claim) -> Attempts:
-        return Attempts(lost=1, others=0, first_claimed_at=claimed_at, judges_changed_at=changed_at)
+        return Attempts(lost=1, others=0, first_start_at=claimed_at, judges_changed_at=changed_at)
 
     monkeypatch.setattr(takeovers, "attempts_before", attempts_before)
     db, clock, windows = Database.__new__(Database), cast("DatabaseClock", Clock()), Windows()

@@ -34,7 +34,7 @@ def retry(**changes: Any) -> Claim:  # noqa: ANN401
 
 def attempts(**changes: Any) -> Attempts:  # noqa: ANN401
     return replace(
-        Attempts(lost=1, others=0, first_claimed_at=DUE, judges_changed_at=None), **changes
+        Attempts(lost=1, others=0, first_start_at=DUE, judges_changed_at=None), **changes
     )
 
 
@@ -69,13 +69,21 @@ def test_nothing_is_asked_of_first_attempts_and_of_those_after_one_that_ended(
 @pytest.mark.parametrize(
     ("claim", "on_record"),
     [
-        (retry(), attempts(lost=0, first_claimed_at=None)),
+        (retry(), attempts(lost=0, first_start_at=None)),
         (retry(), attempts(others=1)),
         (retry(attempt=3), attempts()),
         (retry(edited_at=DUE + SECOND), attempts()),
+        (retry(edited_at=DUE - 0.2 * SECOND), attempts()),
         (retry(last_finished_at=DUE + SECOND), attempts()),
     ],
-    ids=["no record", "one ended", "one without record", "job edited", "another run ended"],
+    ids=[
+        "no record",
+        "one ended",
+        "one without record",
+        "job edited",
+        "job edited after a claim ahead",
+        "another run ended",
+    ],
 )
 def test_a_run_of_which_an_attempt_may_have_begun_is_none(
     claim: Claim, on_record: Attempts

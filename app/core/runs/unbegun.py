@@ -19,6 +19,9 @@ from app.core.runs.unexecuted import overlapped, settled_unexecuted, superseded
 SLACK = timedelta(seconds=0.25)
 """How much later than the next claim the end of a run may seem to be, although it came before: the
 end is told by an instance, which estimates the database's clock, the claim by the database."""
+CLAIMED_AHEAD = timedelta(seconds=1)
+"""How much earlier than the earliest start on record an attempt may have been claimed, at most: the
+second of `tocsin.earliest_start`."""
 KNOWN_AFTER = timedelta(minutes=5)
 """So long after a calendar or a window was changed, every instance judges by it: windows are read
 again every five minutes, should no notification tell of the change."""
@@ -31,8 +34,9 @@ class Attempts(Struct, frozen=True, kw_only=True):
     """How many were lost."""
     others: int
     """How many ended otherwise."""
-    first_claimed_at: datetime | None
-    """When the first of them was claimed; None without any."""
+    first_start_at: datetime | None
+    """The earliest that the first of them may have begun: when it was claimed, or its instant if
+    that came later; None without any."""
     judges_changed_at: datetime | None
     """When a calendar or a window that may judge the run was last changed; None without any."""
 
@@ -52,21 +56,23 @@ def may_be_unbegun(claim: Claim) -> bool:
 
 
 def unbegun_since(claim: Claim, attempts: Attempts) -> datetime | None:
-    """Return when the first attempt was claimed, if all were lost and the job is as it was then.
+    """Return the earliest start of the first attempt, if all were lost and the job is as it was.
 
-    None otherwise: then nothing is sure.
+    It is to be as it was when that was claimed. None otherwise: then nothing is sure.
     """
-    since = attempts.first_claimed_at
+    since = attempts.first_start_at
     if since is None or attempts.others or attempts.lost != claim.attempt - 1:
         return None
     ended_at = claim.last_finished_at
-    if claim.edited_at > since or (ended_at is not None and ended_at > since + SLACK):
+    if claim.edited_at > since - CLAIMED_AHEAD or (
+        ended_at is not None and ended_at > since + SLACK
+    ):
         return None
     return since
 
 
 def judges_stood(attempts: Attempts, since: datetime) -> bool:
-    """Whether the calendars and windows of a run were what they are when it was first claimed."""
+    """Whether the calendars and windows of a run are what they were at its earliest start."""
     changed_at = attempts.judges_changed_at
     return changed_at is None or changed_at + KNOWN_AFTER <= since
 
@@ -89,7 +95,7 @@ def dropped_as_first(
 ) -> Settlement | None:
     """Settle a claim that is `as_first` if its run was to be dropped at `since` already.
 
-    `since` is when it was first claimed: what has come too late only later may have begun. So may
+    `since` is its earliest start: what has come too late only later may have begun. So may
     what had waited for a permit, as for that time it is not late. Return None for a run to carry
     out.
     """
