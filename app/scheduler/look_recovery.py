@@ -12,7 +12,6 @@ from app.db.claims import Look
 from app.db.database import Runner
 from app.db.isolating import Due, is_about_a_row, may_have_succeeded, reason
 from app.errors import CancellationCaught, StatementCancelled
-from app.scheduler.admission import MAX_RESERVE
 from app.scheduler.next_look import ScanStart
 from app.scheduler.sweep import Sweep
 from app.scheduler.watch import Watch
@@ -40,8 +39,8 @@ class LookRecovery:
         self.scan_start = scan_start
         self.observers = self.suspects.observers
         self.least = 0
-        """How many jobs a look claims at least: what cannot be claimed takes no room. Never more
-        than the largest reserve, as other jobs may be claimed by it after all."""
+        """How many jobs a look claims at least: what cannot be claimed takes no room. There is no
+        bound: an instance of few slots would crawl past thousands of such jobs."""
         self.watch = Watch(
             self.isolation.db,
             self.observers,
@@ -60,7 +59,7 @@ class LookRecovery:
     def looked(self, look: Look, *, limit: int) -> None:
         """Learn from a look that did not fail; leave out the jobs whose claim was suppressed."""
         if look.suppressed:
-            self.least = 0 if look.claims else self.more_than(limit)
+            self.least = 0 if look.claims else GROWTH * limit
             self.isolation.suspect(look.suppressed)
             self.sweep.relieve(look.looked_until or look.begun_at)
             self.scan_start.forget()
@@ -70,10 +69,6 @@ class LookRecovery:
             self.least = 0
         if look.took_seconds < LOOK_SECONDS / 4:
             self.watch.seconds = LOOK_SECONDS
-
-    def more_than(self, limit: int) -> int:
-        """Return the least for the look after one of this limit that could claim no job."""
-        return min(GROWTH * limit, MAX_RESERVE * self.sweep.dispatcher.slots.size)
 
     async def look_past(  # noqa: PLR0913 - the arguments of a look
         self,
@@ -119,7 +114,7 @@ class LookRecovery:
         if not found:
             self.observers.tell(Faulted(where="look", error=reason(error)))
             return FAILED_LOOK_SECONDS
-        self.least = self.more_than(limit)
+        self.least = GROWTH * limit
         self.isolation.suspect(one.job_id for one in found)
         self.sweep.relieve(found[0].now)
         task = self.isolate(found, ahead_seconds=ahead_seconds, error=error)

@@ -9,6 +9,7 @@ from typing import cast
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
 from app.db import Database, claims, raised
@@ -16,7 +17,7 @@ from app.db.claims import Look
 from app.db.clock import DatabaseClock
 from app.db.listener import Session
 from app.db.raised import RaisedLook
-from app.scheduler.admission import MAX_RESERVE, Slots
+from app.scheduler.admission import Slots
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.flows import Flows
 from app.scheduler.held_claim import HeldClaim
@@ -264,11 +265,22 @@ async def test_no_look_is_made_beside_where_none_is_under_way_that_others_wait_f
     assert one.raised.beside is None
 
 
-async def test_after_looks_that_can_claim_nothing_no_look_claims_more_than_the_largest_reserve(
-    ticks: Ticks,
+async def test_looks_that_can_claim_nothing_grow_past_all_slots_until_one_can(
+    monkeypatch: pytest.MonkeyPatch, ticks: Ticks
 ) -> None:
+    async def isolate(_: Look) -> None:
+        pass
+
     async with asyncio.TaskGroup() as tasks:
         recovery = poller_of(Holding(ManualTimers(ticks), free=SLOTS), ticks, tasks).recovery
+        monkeypatch.setattr(recovery.suspects, "isolate_suppressed", isolate)
+        found = some_look([some_claim()])
 
-        assert recovery.more_than(1) == GROWTH
-        assert recovery.more_than(SLOTS * MAX_RESERVE) == SLOTS * MAX_RESERVE
+        limits = [limit := 1]
+        while limit < 100 * SLOTS:
+            recovery.looked(replace(found, claims=[], suppressed=[UUID(int=1)]), limit=limit)
+            limits.append(limit := recovery.least)
+        recovery.looked(replace(found, suppressed=[UUID(int=1)]), limit=limit)
+
+    assert limits == [GROWTH**n for n in range(len(limits))]
+    assert recovery.least == 0
