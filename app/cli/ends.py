@@ -8,26 +8,23 @@ from itertools import pairwise
 
 from app.cli.remote.errors import CommandFailed
 
-ASCII = {"ascii", "us-ascii", "ansi_x3.4-1968", "646"}
-"""What Python calls the encoding of a stream in a shell without a locale."""
-
 
 def keep_standard_streams() -> None:
     """Open each standard stream that is closed on /dev/null, and let all text be written.
 
-    Otherwise a socket would get the number of the stream, and output would go into the socket. An
-    ASCII stream is that of a shell without a locale: what it shows is UTF-8. What the encoding of
-    another one lacks is written as an escape.
+    Otherwise a socket would get the number of the stream, and output would go into the socket. What
+    the encoding of a stream lacks is written as an escape.
     """
-    for number in range(3):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            is_ascii = stream.encoding.lower() in ASCII
-            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")
 
 
 def asks_for_json(arguments: Sequence[str]) -> bool:
