@@ -329,6 +329,9 @@ begin
         new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
+    if new.name in ('.', '..') and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
+        perform tocsin.refuse('name', 'cannot be . or .., which no address can have', 'Choose another name.');
+    end if;
     if tg_op = 'INSERT' then
         new.validated := false;  -- a person cannot say so
         new.creation := nextval('tocsin.audit_log_id_seq');
@@ -574,7 +577,7 @@ begin
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
                     'Use 1 to 200 characters without "/".']
-            when job.name ~ '^(batch|[.]{1,2}|[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})$' then
+            when job.name ~ '^(batch|[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})$' then
                 array['name', '%L is an address of the API or looks like an id', 'Choose another name.']
             when length(job.description) > 10000 then
                 array['description', 'is too long', 'Use at most 10000 characters.']

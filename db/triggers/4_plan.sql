@@ -20,6 +20,9 @@ begin
         new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
+    if new.name in ('.', '..') and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
+        perform tocsin.refuse('name', 'cannot be . or .., which no address can have', 'Choose another name.');
+    end if;
     if tg_op = 'INSERT' then
         new.validated := false;  -- a person cannot say so
         new.creation := nextval('tocsin.audit_log_id_seq');

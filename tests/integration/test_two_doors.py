@@ -6,6 +6,7 @@ A row typed in psql is judged by the database at once, or by an instance, as a c
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -252,6 +253,22 @@ async def test_what_one_door_takes_the_other_takes_for_the_same_job(
         assert answer.json()[name] == value
         assert name == "name" or other[name] == value
     assert other["plan_error"] is None
+
+
+async def test_a_job_that_is_called_as_none_may_be_any_more_can_be_edited_and_renamed(
+    api: httpx.AsyncClient, connection: asyncpg.Connection
+) -> None:
+    job = (await api.post("/v1/jobs", json=JOB | HOURLY)).json()["id"]
+    await connection.execute("set session_replication_role = replica")
+    await connection.execute("update tocsin.jobs set name = '.' where id = $1", UUID(job))
+    await connection.execute("set session_replication_role = origin")
+
+    paused = await api.post(f"/v1/jobs/{job}/pause")
+    edited = await api.patch(f"/v1/jobs/{job}", json={"description": "x"})
+    await connection.execute("update tocsin.jobs set priority = 1 where id = $1", UUID(job))
+    renamed = await api.patch(f"/v1/jobs/{job}", json={"name": "one"})
+
+    assert [one.status_code for one in (paused, edited, renamed)] == [200, 200, 200], edited.text
 
 
 async def test_no_function_depends_on_how_a_session_reads_backslashes(
