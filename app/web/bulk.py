@@ -1,5 +1,6 @@
 """Actions on all that a search finds: count it, look at some, have it done, watch, cancel."""
 
+import math
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -160,13 +161,16 @@ def number(text: str, field: str) -> float:
     """Read a number.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: it is none, or not finite, which JSON has no number for.
     """
     try:
-        return float(text)
+        read = float(text)
     except ValueError:
+        read = math.nan
+    if not math.isfinite(read):
         message = f"{text[:40]!r} is no number: write one such as 3600"
-        raise InvalidInput(FieldError(field=field, message=message)) from None
+        raise InvalidInput(FieldError(field=field, message=message))
+    return read
 
 
 def patch(text: str) -> msgspec.Raw:

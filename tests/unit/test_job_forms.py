@@ -5,6 +5,7 @@ import pytest
 from app.core.jobs.job import JobDocument
 from app.errors import InvalidInput
 from app.targets.registry import KINDS
+from app.web.bulk import number
 from app.web.forms import Form, instant_in
 from app.web.job_fields import HOW, WHEN, Document, fields_of_job
 from app.web.job_forms import (
@@ -189,3 +190,9 @@ def test_two_edits_are_put_together_and_where_both_differ_mine_stands() -> None:
         ("d", False),
         ("e", False),
     ]
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "1e999", "", "ten"])
+def test_a_rate_that_json_has_no_number_for_is_refused_and_not_left_out(typed: str) -> None:
+    with pytest.raises(InvalidInput, match="is no number"):
+        number(typed, "rate_per_second")
