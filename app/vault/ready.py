@@ -134,6 +134,7 @@ class Targets:
         if is_large:
             await self.turns.take(len(stored))  # many may have waited for the same answer
             values = await self.named.values(names)  # that turn may have come seconds later
+        as_stored = self.named.stored(names)  # while the target is decoded they are read anew
         try:
             in_clear = with_values(type_, clear, values)
         except FilledTooLong as error:
@@ -152,7 +153,7 @@ class Targets:
         return ReadyTarget(
             target=target.packed() if is_large else target,
             named=named,
-            stored=self.named.stored(names),
+            stored=as_stored,
         )
 
     async def is_current(self, ready: ReadyTarget) -> bool:

@@ -536,6 +536,8 @@ async def test_a_target_that_waited_is_current_until_one_of_its_secrets_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is large is decoded ahead, and not again in a slot for the time that it waited."""
+    headers = {"X-Key": "${secret:A}"}
+    target = json.dumps({"url": "https://h.example/", "headers": headers, "body": "x" * LARGE})
     found = StoredSecret(token=KEYS.encrypt("old", of_secret("A")), hosts=["h.example"])
     stored = {"A": found}
 
@@ -544,7 +546,6 @@ async def test_a_target_that_waited_is_current_until_one_of_its_secrets_changes(
 
     monkeypatch.setattr(secrets, "read_values", read_values)
     clock, current = Ticks(), list[bool]()
-    target = json.dumps({"url": "https://h.example/", "headers": {"X-Key": "${secret:A}"}})
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=clock)
         ready = await targets.ready(JOB, "http", target)
@@ -557,6 +558,50 @@ async def test_a_target_that_waited_is_current_until_one_of_its_secrets_changes(
             current.append(await targets.is_current(ready))
 
     assert current == [True, False, False]
+
+
+@pytest.mark.parametrize("read", ["A", "B"])
+async def test_a_target_knows_which_secrets_are_in_it_whatever_was_read_while_it_was_decoded(
+    monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """The secret is read anew, or forgotten as another one is read: the target has the old one."""
+    values = {"A": "old", "B": "other"}
+    entered, may_end = threading.Event(), threading.Event()
+    monkeypatch.setattr(tls, "VERDICTS", tls.Verdicts(4))
+
+    async def read_values(_db: Runner, names: Collection[str]) -> dict[str, StoredSecret]:
+        return {
+            name: StoredSecret(
+                token=KEYS.encrypt(values[name], of_secret(name)), hosts=["h.example"]
+            )
+            for name in names
+        }
+
+    def waiting(_: tls.Tls) -> None:
+        entered.set()
+        may_end.wait(5)
+
+    monkeypatch.setattr(secrets, "read_values", read_values)
+    monkeypatch.setattr(tls, "problem_of", waiting)
+
+    def stored(name: str, **certificates: str) -> str:
+        headers = {"X-Key": f"${{secret:{name}}}"}
+        return json.dumps({"url": "https://h.example/", "headers": headers, **certificates})
+
+    clock = Ticks()
+    with ThreadPoolExecutor(1) as thread:
+        targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=clock)
+        decoding = asyncio.create_task(targets.ready(JOB, "http", stored("A", **certificate(1))))
+        while not entered.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.001)
+        clock.now += FRESH_SECONDS + 0.1
+        values["A"] = "new"
+        await targets.ready(ANOTHER_JOB, "http", stored(read))
+        may_end.set()
+        ready = await decoding
+
+        assert secrets_of(ready.target) >= {"old"}
+        assert not await targets.is_current(ready)
 
 
 @pytest.mark.parametrize("is_sound", [True, False])
