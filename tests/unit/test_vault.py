@@ -25,7 +25,7 @@ from app.core.secrets.references import (
     with_values,
 )
 from app.db import secrets
-from app.db.database import Runner
+from app.db.database import Row, Runner
 from app.db.secrets import StoredSecret
 from app.errors import InvalidInput, SecretKeysMissing
 from app.scheduler.held_claim import HeldClaim
@@ -391,6 +391,9 @@ class Reading:
 
 class NoDatabase(Runner):
     """None is asked: no named secret is referred to."""
+
+    async def fetch(self, name: str, /, **_: Any) -> list[Row]:  # noqa: ANN401
+        raise AssertionError(name)
 
 
 async def test_something_else_has_a_turn_before_each_large_target_is_decoded() -> None:
