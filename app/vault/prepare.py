@@ -169,22 +169,26 @@ def elsewhere_error(
     return None
 
 
-def check_target(kind: str, target: dict[str, Any]) -> Referring:
+def check_target(kind: str, target: dict[str, Any], *, most: int = MAX_REFERENCES) -> Referring:
     """Check a target in clear; references may stand for anything that a secret can be.
+
+    `most`: how many references it may have.
 
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    return check_spots(kind, target, spots_in(target_type(kind), target))
+    return check_spots(kind, target, spots_in(target_type(kind), target), most=most)
 
 
-def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Referring:
+def check_spots(
+    kind: str, target: dict[str, Any], spots: Sequence[Spot], *, most: int = MAX_REFERENCES
+) -> Referring:
     """Check a target, whose spots are known, as `check_target` does.
 
     Raises:
         InvalidInput: naming every field that is wrong, or is encrypted still.
     """
-    check_number(spots)
+    check_number(spots, most=most)
     if unopened := [spot.field for spot in spots if holds_token(spot)]:
         raise InvalidInput(*(FieldError(field=field, message=UNOPENED) for field in unopened))
     fields: dict[str, str] = {}
@@ -217,8 +221,8 @@ def check_spots(kind: str, target: dict[str, Any], spots: Sequence[Spot]) -> Ref
 def check_number(spots: Sequence[Spot], *, most: int = MAX_REFERENCES) -> None:
     """Refuse a target in clear with more than `most` references, counted in its spots.
 
-    Where a target is written and where it is carried out the same is counted, and there it may be
-    more: what the one took the other must not put aside.
+    Where a target is written and where it is carried out the same is counted, and of one that is
+    stored more are taken: what the one took the other must not put aside.
 
     Raises:
         InvalidInput: it has.

@@ -197,7 +197,8 @@ class Targets:
 def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None:
     """Check the JSON of a job's target before its execution; secrets may be set until then.
 
-    A target with a secret that none of `keys` decrypts is not checked.
+    It may refer to secrets as often as a target that is carried out. A target with a secret that
+    none of `keys` decrypts is not checked.
 
     Raises:
         InvalidInput: naming every field that is wrong.
@@ -207,7 +208,7 @@ def check_stored(job_id: UUID, kind: str, stored: str, keys: SecretKeys) -> None
         return
     clear, unopened = decrypt_target(target_type(kind), read(kind, stored), keys, job_id=job_id)
     if not unopened:  # else no fault of the job: another instance may have the key
-        check_target(kind, clear)
+        check_target(kind, clear, most=MAX_STORED_REFERENCES)
 
 
 def is_in_clear(stored: str) -> bool:

@@ -471,13 +471,20 @@ async def test_what_was_stored_before_references_were_counted_is_carried_out(
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
 def test_a_target_of_too_many_references_is_told_of_by_each_check(*, is_encrypted: bool) -> None:
-    often = "${secret:A}" * (MAX_REFERENCES + 1)
-    target = {"url": "https://h.example/", "headers": {"X-Key": f"it is {often}"}}
-    stored = json.dumps(encrypt_target(HTTP, target, KEYS, job_id=JOB) if is_encrypted else target)
-    with pytest.raises(InvalidInput, match="200 times at most"):
-        check_stored(JOB, "http", stored, KEYS)
-    with pytest.raises(InvalidInput, match="200 times at most"):
+    """What is written may have fewer than what is stored, which the execution takes as well."""
+
+    def check(many: int) -> None:
+        often = "${secret:A}" * many
+        target = {"url": "https://h.example/", "headers": {"X-Key": f"it is {often}"}}
+        at_rest = encrypt_target(HTTP, target, KEYS, job_id=JOB) if is_encrypted else target
+        check_stored(JOB, "http", json.dumps(at_rest), KEYS)
         prepare("http", target, KEYS, job_id=JOB)
+
+    check(MAX_REFERENCES)
+    with pytest.raises(InvalidInput, match="200 times at most"):
+        check(MAX_STORED_REFERENCES)
+    with pytest.raises(InvalidInput, match="2000 times at most"):
+        check(MAX_STORED_REFERENCES + 1)
 
 
 async def test_something_else_has_a_turn_before_each_hundred_secrets_are_decrypted() -> None:

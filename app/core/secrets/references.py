@@ -24,11 +24,11 @@ MAX_VALUE_LENGTH = 65_536
 """The most characters of a secret's value."""
 
 MAX_REFERENCES = 200
-"""The most references of one target that is written. Each may become `MAX_VALUE_LENGTH`
+"""The most references of one target that the API takes. Each may become `MAX_VALUE_LENGTH`
 characters."""
 MAX_STORED_REFERENCES = 10 * MAX_REFERENCES
-"""The most references of one target that is carried out: 0.1.0 took any number, and what was stored
-then goes on. So many take the event loop up to 20 ms, in turn."""
+"""The most references of one target that is carried out, whoever stored it: 0.1.0 took any number,
+and what was stored then goes on. So many take the event loop up to 20 ms, in turn."""
 MAX_FILLED = 4 * MAX_VALUE_LENGTH
 """The most characters that the references of one target become."""
 
