@@ -33,7 +33,14 @@ from app.core.secrets.references import (
 from app.db import secrets
 from app.db.database import Runner
 from app.errors import FieldError, InvalidInput
-from app.targets.registry import addresses_for, addresses_of, decode_target, target_type
+from app.targets.registry import (
+    BUILT_IN,
+    EXECUTORS,
+    addresses_for,
+    addresses_of,
+    decode_target,
+    target_type,
+)
 from app.templates.fields import templates_in
 from app.vault.keys import PREFIX, SecretKeys, encrypt_spots, is_token
 from app.vault.named import binding_error, places_of
@@ -43,6 +50,12 @@ STAND_IN = "x"
 Written = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Returns what a client wrote, given the target of the job with `***` for each secret: of a merge
 patch what comes of that target; None: the target as it was given."""
+IN_CLEAR = frozenset({"amqp", "http"})
+"""Schemes without TLS."""
+WITH_TLS = frozenset({"amqps", "https", "smtps"})
+"""Schemes that begin with TLS. One of neither set may begin with it, or change to it."""
+SIGNATURE = "signature"
+"""The type of an auth whose secrets make signatures, see `app.targets.auth.signature`."""
 UNOPENED = (
     "is encrypted, and is not decrypted here: add its key to TOCSIN_SECRET_KEYS or, if it is from "
     "another job or place, write the secret out"
@@ -111,7 +124,9 @@ def check_kept(
         InvalidInput: naming every such secret.
     """
     same_urls = "" not in (urls := addresses_of(kind, target)) and urls == addresses_of(kind, kept)
-    if same_urls and all(weaker_field(target, kept, at) is None for at in (("url",), ("auth",))):
+    if same_urls and all(
+        weaker_field(kind, target, kept, at) is None for at in (("url",), ("auth",))
+    ):
         return
     errors = [
         FieldError(field=spot.field, message=message)
@@ -124,26 +139,67 @@ def check_kept(
         raise InvalidInput(*errors)
 
 
-def weaker_field(target: Mapping[str, Any], kept: Mapping[str, Any], secret: Path) -> str | None:
+def weaker_field(
+    kind: str, target: dict[str, Any], kept: dict[str, Any], secret: Path
+) -> str | None:
     """Return the field with which another server than before may pass for that of a secret.
 
-    A target of whatever kind, and its auth, may have `verify_tls`, `starttls` and a `ca`. The
-    system's authorities count as no weaker than a `ca`. None: there is no such field.
+    A target of whatever kind, and its auth, may have `verify_tls`, `starttls` and a `ca`, which
+    count where TLS is spoken. The system's authorities count as no weaker than a `ca`. None: there
+    is no such field, or nobody is sent the secret.
     """
+    if is_never_sent(kind, target, secret):
+        return None
     for at in ((), ("auth",))[: 1 + (secret[0] == "auth")]:
         now, before = (one.get(at[0]) if at else one for one in (target, kept))
-        if not isinstance(now, Mapping):
+        if not isinstance(now, dict) or now.keys().isdisjoint(("verify_tls", "starttls", "ca")):
             continue
-        before = before if isinstance(before, Mapping) else {}
-        ca = now.get("ca")
+        before = before if isinstance(before, dict) else {}
+        schemes = schemes_of(kind, target, now)
+        begins_in_clear = bool(schemes - IN_CLEAR - WITH_TLS)
+        is_lax = begins_in_clear and now.get("starttls", True) is not True
+        was_lax = begins_in_clear and before.get("starttls", True) is not True
+        speaks_tls = not (schemes <= IN_CLEAR or (schemes == {"smtp"} and (is_lax or was_lax)))
+        was_verified = speaks_tls and before.get("verify_tls", True) is True
         weaker = {
-            name: now.get(name, True) is not True and before.get(name, True) is True
-            for name in ("verify_tls", "starttls")
-        } | {"ca": ca not in (None, before.get("ca")) and before.get("verify_tls", True) is True}
+            "verify_tls": was_verified and now.get("verify_tls", True) is not True,
+            "starttls": is_lax and not was_lax,
+            "ca": was_verified and authorities(now) not in (None, authorities(before)),
+        }
         for name, is_weaker in weaker.items():
             if is_weaker:
                 return ".".join(("target", *at, name))
     return None
+
+
+def is_never_sent(kind: str, target: dict[str, Any], secret: Path) -> bool:
+    """Return whether a secret only proves something: the key of a certificate, or of signatures.
+
+    Those of kinds of others count as sent.
+    """
+    if EXECUTORS[kind] not in BUILT_IN:
+        return False
+    auth = target.get("auth")
+    is_signed = isinstance(auth, dict) and auth.get("type") == SIGNATURE
+    return secret == ("client_key",) or (secret[0] == "auth" and is_signed)
+
+
+def schemes_of(kind: str, target: dict[str, Any], settings: dict[str, Any]) -> set[str | None]:
+    """Return the schemes of the servers that the settings of a target, or of its auth, are for.
+
+    None stands for that of an address that cannot be read.
+    """
+    if settings is target:
+        urls = {url for use in addresses_for(kind, target, ("url",)) for url in use}
+    else:
+        urls = {str(settings.get("token_url"))}
+    return {place_of(url).scheme for url in urls} or {None}
+
+
+def authorities(settings: dict[str, Any]) -> object:
+    """Return the `ca`, in which forms and editors may change the line ends, and those around it."""
+    ca = settings.get("ca")
+    return ca.replace("\r\n", "\n").strip() if isinstance(ca, str) else ca
 
 
 def elsewhere_error(
@@ -162,7 +218,7 @@ def elsewhere_error(
                 f"write the secret out again for {place if place.host else 'an unknown host'}: "
                 f"it was given for {given_for}"
             )
-    if field := weaker_field(target, kept, secret):
+    if field := weaker_field(kind, target, kept, secret):
         return (
             f"write the secret out again: with {field} as it is another server could pass for its"
         )

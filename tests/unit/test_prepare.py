@@ -185,6 +185,7 @@ X_KEY, SECRET = "target.headers.X-Key", "target.auth.client_secret"
         ("http", {"verify_tls": True, "ca": None}, set()),
         ("http", {"verify_tls": False, "headers": {"X-Key": "k"}, "auth": OAUTH}, set()),
         ("smtp", {"verify_tls": False}, {"target.password"}),
+        ("smtp", {"ca": certificate(1)["client_certificate"]}, {"target.password"}),
         ("smtp", {"url": "smtp://evil.example"}, {"target.password"}),
         ("smtp", {"url": "smtp://evil.example", "password": "new"}, set()),
     ],
@@ -201,6 +202,116 @@ def test_secrets_that_are_kept_are_sent_nowhere_else(
         assert {one.field for one in refusal.value.errors} == refused
     else:
         assert prepare(kind, target, KEYS, job_id=ID, kept=kept) is not None
+
+
+SIGNED = {"type": "signature", "secret": "whsec_" + "A" * 43 + "="}
+CA, OTHER_CA = (certificate(number)["client_certificate"] for number in (1, 2))
+SMTP_IN_CLEAR = {name: KEPT["smtp"][name] for name in ("url", "from", "to", "subject", "text")} | {
+    "starttls": False,
+    "headers": {"X-Key": "k"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "change", "refused"),
+    [
+        ("http", {"url": "http://a.example/", "headers": {"X-Key": "k"}}, {"ca": CA}, set()),
+        (
+            "http",
+            {"url": "http://a.example/", "auth": OAUTH},
+            {"verify_tls": False, "url": "HTTP://a.example/"},
+            set(),
+        ),
+        (
+            "http",
+            {"url": "http://a.example/", "auth": OAUTH},
+            {"auth": OAUTH | {"client_secret": "***", "ca": CA}},
+            {SECRET},
+        ),
+        ("smtp", KEPT["smtp"] | {"url": "smtps://post.example"}, {"starttls": False}, set()),
+        (
+            "smtp",
+            KEPT["smtp"] | {"url": "smtps://post.example"},
+            {"starttls": False, "verify_tls": False},
+            {"target.password"},
+        ),
+        ("smtp", SMTP_IN_CLEAR, {"verify_tls": False}, set()),
+        ("smtp", SMTP_IN_CLEAR, {"verify_tls": False, "starttls": True}, set()),
+        ("smtp", SMTP_IN_CLEAR | {"starttls": True}, {"starttls": False}, {X_KEY}),
+        ("http", KEPT["http"] | {"ca": f"{CA}\n"}, {"ca": CA.strip()}, set()),
+        ("http", KEPT["http"] | {"ca": CA.replace("\n", "\r\n")}, {"ca": CA}, set()),
+        ("http", KEPT["http"] | {"ca": CA}, {"ca": CA + OTHER_CA}, {X_KEY, SECRET}),
+        (
+            "http",
+            {"url": "https://a.example/", "auth": SIGNED} | certificate(1),
+            {"verify_tls": False},
+            set(),
+        ),
+        (
+            "http",
+            {"url": "https://a.example/", "headers": {"client_key": "k"}} | certificate(1),
+            {"verify_tls": False},
+            {"target.headers.client_key"},
+        ),
+        (
+            "http",
+            {"url": "https://a.example/", "auth": SIGNED},
+            {"url": "https://b.example/"},
+            {"target.auth.secret"},
+        ),
+    ],
+)
+def test_a_server_that_is_verified_less_matters_where_it_is_verified_and_is_sent_the_secret(
+    kind: str, stored: dict[str, Any], change: dict[str, Any], refused: set[str]
+) -> None:
+    target = mask(target_type(kind), stored) | change
+
+    assert fields_refused(kind, target, kept=stored) == refused
+
+
+class SecureTarget(Target, frozen=True, kw_only=True):
+    there: str
+    client_key: Secret
+    verify_tls: bool = True
+    starttls: bool = True
+
+
+class SecureWhere(Where, frozen=True):
+    there: str = ""
+
+    def addresses(self) -> Iterable[object]:
+        return ("http://a.example:80", self.there)
+
+
+@pytest.mark.parametrize(
+    ("there", "change", "is_refused"),
+    [
+        ("pigeons://b:7", {"verify_tls": False}, True),
+        ("pigeons://b:7", {"starttls": False}, True),
+        ("https://b", {"verify_tls": False}, True),
+        ("https://b", {"starttls": False}, False),
+        ("http://b", {"verify_tls": False}, False),
+    ],
+)
+def test_a_kind_of_others_that_has_our_fields_is_judged_by_each_of_its_servers(
+    monkeypatch: pytest.MonkeyPatch, there: str, change: dict[str, bool], *, is_refused: bool
+) -> None:
+    """Its `client_key` may be whatever it likes, and is taken for sent."""
+    secure = SimpleNamespace(target_type=SecureTarget, where_type=SecureWhere)
+    monkeypatch.setitem(EXECUTORS, "secure", cast("Any", secure))
+    kept = {"there": there, "client_key": "sesame"}
+
+    refused = fields_refused("secure", kept | {"client_key": "***"} | change, kept=kept)
+
+    assert refused == ({"target.client_key"} if is_refused else set())
+
+
+def fields_refused(kind: str, target: dict[str, Any], *, kept: dict[str, Any]) -> set[str]:
+    try:
+        prepare(kind, target, KEYS, job_id=ID, kept=kept)
+    except InvalidInput as refusal:
+        return {one.field for one in refusal.errors}
+    return set()
 
 
 def test_what_is_no_part_of_a_request_for_a_token_goes_by_the_url_alone() -> None:
