@@ -39,8 +39,8 @@ class LookRecovery:
         self.scan_start = scan_start
         self.observers = self.suspects.observers
         self.least = 0
-        """How many jobs a look claims at least: what cannot be claimed takes no room. There is no
-        bound: an instance of few slots would crawl past thousands of such jobs."""
+        """How many jobs a look claims at least: what cannot be claimed takes no room. However few
+        slots there are, it grows: thousands of such jobs would hold up all others for long."""
         self.watch = Watch(
             self.isolation.db,
             self.observers,
