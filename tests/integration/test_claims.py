@@ -223,7 +223,7 @@ async def test_no_execution_that_was_claimed_ahead_is_said_to_have_begun_early(
     ends: str,
     retry: bool,  # noqa: FBT001
 ) -> None:
-    due_at = await connection.fetchval("select now() + interval '0.2 s'")
+    due_at = await connection.fetchval("select now() + interval '0.8 s'")
     job_id = await insert_job(connection, run_at=due_at)
     if retry:
         await connection.execute(
@@ -238,7 +238,10 @@ async def test_no_execution_that_was_claimed_ahead_is_said_to_have_begun_early(
     if ends == "taken away":
         await connection.execute("update tocsin.jobs set locked_by = null")
     else:
-        await connection.execute("select pg_sleep(0.2)")
+        await connection.execute(
+            "select pg_sleep(greatest(0, extract(epoch from $1::timestamptz - clock_timestamp())))",
+            due_at,
+        )
         await expire(connection, job_id)
     if ends == "expired":
         await look(session, instance="other")

@@ -96,6 +96,12 @@ def test_a_run_of_which_all_attempts_were_lost_is_judged_as_of_the_first() -> No
     assert unbegun_since(retry(last_finished_at=DUE + 0.1 * SECOND), attempts()) == DUE
 
 
+def test_an_edit_just_before_a_claim_that_came_late_was_known_by_then() -> None:
+    late = attempts(first_start_at=DUE + SECOND)
+
+    assert unbegun_since(retry(edited_at=DUE + 0.9 * SECOND), late) == DUE + SECOND
+
+
 def test_calendars_that_changed_shortly_before_the_first_attempt_prove_nothing() -> None:
     assert judges_stood(attempts(), DUE)
     assert judges_stood(attempts(judges_changed_at=DUE - KNOWN_AFTER), DUE)

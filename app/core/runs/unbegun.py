@@ -64,11 +64,20 @@ def unbegun_since(claim: Claim, attempts: Attempts) -> datetime | None:
     if since is None or attempts.others or attempts.lost != claim.attempt - 1:
         return None
     ended_at = claim.last_finished_at
-    if claim.edited_at > since - CLAIMED_AHEAD or (
+    if claim.edited_at > earliest_claim(claim, since) or (
         ended_at is not None and ended_at > since + SLACK
     ):
         return None
     return since
+
+
+def earliest_claim(claim: Claim, since: datetime) -> datetime:
+    """Return when the first attempt, which began at `since` at the earliest, may have been claimed.
+
+    One that began after its instant was claimed then, and not ahead.
+    """
+    is_late = since > claim.scheduled_for and not claim.schedule.has_jitter
+    return since if is_late else since - CLAIMED_AHEAD
 
 
 def judges_stood(attempts: Attempts, since: datetime) -> bool:
