@@ -5,13 +5,12 @@ from typing import Any
 
 from asyncpg.pool import PoolConnectionProxy
 
-from app.db.database import Database, Row
-from app.db.errors import CAUGHT, translate_errors
-from app.db.queries import query
+from app.db.database import Database, Row, Transaction
+from app.db.errors import CAUGHT
 from app.errors import CancellationCaught
 
 
-class OwnConnection:
+class OwnConnection(Transaction):
     """Runs statements on one connection of a pool, each as the pool would: a transaction by itself.
 
     A statement that goes on when its time is over, or is not waited for any more, ends the
@@ -19,8 +18,7 @@ class OwnConnection:
     """
 
     def __init__(self, db: Database, connection: PoolConnectionProxy) -> None:
-        self.db = db
-        self.connection = connection
+        super().__init__(db, connection)
         self.pid = connection.get_server_pid()
 
     async def fetch(self, name: str, /, **arguments: Any) -> list[Row]:  # noqa: ANN401
@@ -29,21 +27,21 @@ class OwnConnection:
         Raises:
             AppError: see `app.db.errors.translate_errors`.
         """
-        statement = query(name)
-        values = self.db.values(statement, arguments)
-        seconds = self.db.patience.seconds
-        with translate_errors():
-            try:
-                rows: list[Row] = await self.connection.fetch(
-                    statement.sql, *values, timeout=seconds
-                )
-            except TimeoutError:
-                self.connection.terminate()
-                await self.db.pool.expire_connections()
-                if self.db.limited and await self.db.end_session(self.pid, seconds=seconds):
-                    raise CancellationCaught(CAUGHT) from None
-                raise
-            except asyncio.CancelledError:
-                self.connection.terminate()
-                raise
-        return rows
+        try:
+            return await super().fetch(name, **arguments)
+        except asyncio.CancelledError:
+            self.connection.terminate()
+            raise
+
+    async def give_up(self) -> None:
+        """Close the connection, and end its session if its statement goes on.
+
+        Raises:
+            CancellationCaught: it did.
+        """
+        self.connection.terminate()
+        await self.db.pool.expire_connections()
+        if self.db.limited and await self.db.end_session(
+            self.pid, seconds=self.db.patience.seconds
+        ):
+            raise CancellationCaught(CAUGHT) from None
