@@ -1,5 +1,6 @@
 """Many due jobs for one host hold up no job for another."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -8,7 +9,7 @@ from msgspec import json
 
 from app.core.facts import Settled
 from app.db import Database
-from app.db.isolating import list_due_of_others
+from app.db.isolating import Due, list_due_of_others
 from app.targets.hosts import hosts_of
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
@@ -21,6 +22,27 @@ ANSWERED_SECONDS = 0.03
 A job that nobody searches for comes after 99 % of the crowd. One that is searched for within half a
 second comes after less than a tenth of it; of those that fail at once an eighth has ended by then.
 """
+
+
+async def search(
+    db: Database,
+    *,
+    crowds: Collection[str],
+    until: datetime,
+    since: datetime | None = None,
+    window: int = 4,
+) -> tuple[list[Due], bool]:
+    """Search for up to ten due jobs for other hosts than these."""
+    return await list_due_of_others(
+        db,
+        crowds=crowds,
+        window=window,
+        limit=10,
+        kinds=["http", "amqp"],
+        since=since,
+        until=until,
+        aside=[],
+    )
 
 
 @pytest.mark.parametrize("later", [0.0, 0.1], ids=["in the same instant", "a moment later"])
@@ -91,17 +113,7 @@ async def test_the_host_of_a_crowd_is_the_same_in_sql(
 
         async def others(*crowds: str) -> list[object]:
             until = await connection.fetchval("select now()")
-            kinds = ["http", "amqp"]
-            found, _ = await list_due_of_others(
-                db,
-                crowds=crowds,
-                window=10,
-                limit=10,
-                kinds=kinds,
-                since=None,
-                until=until,
-                aside=[],
-            )
+            found, _ = await search(db, crowds=crowds, window=10, until=until)
             return [one.job_id for one in found]
 
         assert await others("another.example", f"{host}0") == [job_id]
@@ -122,16 +134,7 @@ async def test_a_search_past_a_crowd_reads_the_latest_due_jobs_alone(
     async with Database.connect(database_url, application_name="test") as db:
 
         async def found(since: datetime | None) -> list[str]:
-            due, deferring = await list_due_of_others(
-                db,
-                crowds={"crowd"},
-                window=4,
-                limit=10,
-                kinds=["http"],
-                since=since,
-                until=now,
-                aside=[],
-            )
+            due, deferring = await search(db, crowds={"crowd"}, until=now, since=since)
             assert not deferring
             urls = "select target ->> 'url' from tocsin.jobs where id = $1"
             return [await connection.fetchval(urls, one.job_id) for one in due]
@@ -150,16 +153,7 @@ async def test_a_search_past_a_crowd_tells_what_users_defer(
     async with Database.connect(database_url, application_name="test") as db:
 
         async def is_deferring() -> bool:
-            _, deferring = await list_due_of_others(
-                db,
-                crowds=["crowd"],
-                window=4,
-                limit=10,
-                kinds=["http"],
-                since=None,
-                until=now,
-                aside=[],
-            )
+            _, deferring = await search(db, crowds={"crowd"}, until=now)
             return deferring
 
         usual = await is_deferring()
