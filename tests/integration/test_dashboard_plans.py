@@ -11,6 +11,8 @@ from app.db.queries import load_queries, query
 ROWS = 1000
 """Jobs and executions of each sort: many times what any statement here may read."""
 BOUND = 100
+NOON = "(date_trunc('day', now(), 'UTC') + interval '12 hours')"
+"""An instant far from a change of day, so that at whatever hour all executions are in one partition, and many in it."""
 JOB = "6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07"
 SORTS = {
     "planned": "next_run = now() + n * interval '1 s'",
@@ -26,8 +28,8 @@ SORTS = {
 GIVEN = {
     "pages.under_way": {"window": "50", "limit": "8"},
     "pages.attention": {"late_seconds": "10", "few": "9"},
-    "pages.troubled": {"since": "now() - interval '1 day'", "window": "50", "limit": "8"},
-    "pages.hour": {"since": "now() - interval '1 hour'", "most": "50"},
+    "pages.troubled": {"since": f"{NOON} - interval '1 day'", "window": "50", "limit": "8"},
+    "pages.hour": {"since": f"{NOON} - interval '1 hour'", "most": "50"},
     "pages.rows": {"ids": f"array['{JOB}'::uuid]", "most": "50"},
     "pages.pending_runs": {"job_id": f"'{JOB}'", "limit": "20"},
     "pages.firing": {"limit": "9"},
@@ -65,7 +67,7 @@ async def full(connection: asyncpg.Connection) -> asyncpg.Connection:
             insert into tocsin.executions (job_id, kind, scheduled_for, attempt, outcome,
                                            started_at, finished_at, fence)
                 select '{JOB}', 'http', now(), 1, (array['failed', 'succeeded'])[1 + n % 2],
-                    now(), now() - interval '1 day' + n * interval '20 s', n
+                    {NOON}, {NOON} - ({ROWS} - n) * interval '20 s', n
                 from generate_series(1, {ROWS}) as n;
             insert into tocsin.alert_rules (name, events) values ('loud', '{{failed}}');
             insert into tocsin.alert_states (rule_id, event, job_id, many, since, last_at, told_at)
