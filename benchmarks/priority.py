@@ -76,11 +76,11 @@ async def amid_storm(
 
 
 async def measure(options_: argparse.Namespace) -> None:
-    """Measure with one instance and with two."""
+    """Measure with one instance, with two and with four."""
     jobs = 4_000 if options_.quick else int(options_.jobs)
     rows: list[Row] = []
     with Receiver.running() as receiver, Postgres.running(programs=options_.postgres) as postgres:
-        for copies in (1, 2):
+        for copies in (1, 2, 4):
             rows += await amid_storm(Tocsin(), postgres, receiver, jobs=jobs, copies=copies)
             print(results.table(rows[-2:]), flush=True)
         on = results.machine(await bare.server_version(postgres.url("postgres")))
