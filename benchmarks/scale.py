@@ -16,6 +16,8 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
+
 from app.core.runs.claim import Claim
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.transition import settled
@@ -34,9 +36,28 @@ FLAT = 1.5
 """What is flat takes at most so many times as long in the largest tables as in the smallest."""
 STATEMENTS = ("look", "claim", "settle", "insert", "list jobs", "list executions")
 INDEXES = {
-    "claims.look": {"jobs_claimable", "jobs_pkey", "jobs_unplanned", "polling_pkey"},
+    "claims.look": {
+        "jobs_claimable",
+        "jobs_pkey",
+        "jobs_unplanned",
+        "pauses_order",
+        "polling_pkey",
+    },
     "jobs.page": {"jobs_pkey"},
 }
+
+
+class Asked:
+    """A session that keeps what each statement was last asked with."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.arguments: dict[str, dict[str, Any]] = {}
+
+    async def fetch(self, name: str, /, **arguments: Any) -> list[asyncpg.Record]:  # noqa: ANN401
+        """Run the query called `group.name` and return its rows."""
+        self.arguments[name] = arguments
+        return await self.session.fetch(name, **arguments)
 
 
 class Costs:
@@ -44,7 +65,7 @@ class Costs:
 
     def __init__(self, db: Database, session: Session, name: str, *, quick: bool) -> None:
         self.db = db
-        self.session = session
+        self.session = Asked(session)
         self.name = name
         self.quick = quick
         self.held: list[Claim] = []
@@ -129,7 +150,11 @@ class Costs:
         found = {}
         pooled = await self.db.pool.acquire()
         for name, connection, arguments in (
-            ("claims.look", self.session.connection, LOOK),
+            (
+                "claims.look",
+                self.session.session.connection,
+                self.session.arguments["claims.look"],
+            ),
             ("jobs.page", pooled, PAGE),
             ("executions.page", pooled, EXECUTIONS_PAGE),
         ):
@@ -149,16 +174,6 @@ class Costs:
             found[name] = pages_of(plan)
         await self.db.pool.release(pooled)
         return found
-
-
-LOOK: dict[str, Any] = {
-    "limit": BATCH,
-    "ahead_seconds": 0.0,
-    "lease_seconds": 60.0,
-    "kinds": KINDS,
-    "instance": "bench:1:0000",
-    "since": None,
-}
 
 
 def nothing_but_limit(name: str) -> dict[str, Any]:
@@ -186,6 +201,8 @@ def literal(value: object) -> str:
             return "null"
         case str():
             return f"'{value}'"
+        case ():
+            return "'{}'"
         case tuple():
             return f"array[{', '.join(map(literal, value))}]"
         case _:
