@@ -14,6 +14,7 @@ from msgspec import DecodeError, json
 
 from app.devdb.cluster import Cluster
 from tests.support.roles import as_role
+from tests.support.waiting import patience
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
@@ -83,7 +84,7 @@ class Process:
 
     async def until(self, condition: Callable[[], bool], what: str, *, within: float) -> None:
         try:
-            async with asyncio.timeout(within), self.news:
+            async with patience(within), self.news:
                 while not condition():
                     assert not self.reading.done(), f"ended without {what}: {self.tail()}"
                     await self.news.wait()
@@ -118,7 +119,7 @@ class Process:
 
     async def ended(self, *, within: float = STOP_SECONDS) -> int:
         """Wait for the process's end; return the exit code."""
-        async with asyncio.timeout(within):
+        async with patience(within):
             code = await self.process.wait()
             await self.reading
         return code

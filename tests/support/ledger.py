@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from msgspec import Struct
 
 from tests.support.sink import Behaviour, Received, Wire, reply
+from tests.support.waiting import patience
 
 
 class Delivery(Struct, kw_only=True):
@@ -122,7 +123,7 @@ class Ledger:
             return keys <= {one.key for one in self.deliveries if one.status == 200}
 
         try:
-            async with asyncio.timeout(within), self.news:
+            async with patience(within), self.news:
                 await self.news.wait_for(all_there)
         except TimeoutError:
             return

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from app.core.facts import Fact
+from tests.support.waiting import patience
 
 PATIENCE_SECONDS = 10.0
 AnyFact = TypeVar("AnyFact")
@@ -49,7 +50,7 @@ class Recorder:
         waker = asyncio.Event()
         self.wakers.append(waker)
         try:
-            async with asyncio.timeout(within):
+            async with patience(within):
                 while not condition():
                     waker.clear()
                     await waker.wait()

@@ -16,6 +16,7 @@ from typing import Self
 import pytest
 
 from tests.support.certificate import self_signed
+from tests.support.waiting import patience
 
 PATIENCE_SECONDS = 5.0
 DRIP_SECONDS = 0.02
@@ -259,7 +260,7 @@ class Sink:
         await self.until(lambda: bool(self.wires))
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with patience(PATIENCE_SECONDS):
             while not holds():
                 self.news.clear()
                 await self.news.wait()
