@@ -47,7 +47,7 @@ class Output:
 
     @property
     def zone(self) -> str:
-        """The zone in which instants are shown, in short."""
+        """The zone in which instants are shown, in short: as its clocks are called now."""
         return "UTC" if self.utc else str(datetime.now().astimezone().tzname())
 
     def print_list(
@@ -122,7 +122,8 @@ class Output:
         at = instant(one)
         if at is not None:
             local = at.astimezone(UTC if self.utc else None)
-            return f"{local:%Y-%m-%d %H:%M:%S} ({relative(at, now=datetime.now(UTC))})"
+            own = "" if local.tzname() == self.zone else f" {local:%Z}"  # in summer, seen in winter
+            return f"{local:%Y-%m-%d %H:%M:%S}{own} ({relative(at, now=datetime.now(UTC))})"
         match one:
             case None:
                 return "-"
