@@ -66,7 +66,7 @@ async def coming_page(  # noqa: PLR0913 - one parameter for each of the query's
     counted: Fact[Week] = state.week
     now = await clock.now()
     length = timedelta(hours=DAY_HOURS if hours > 1 else 1)
-    begin, error = begin_of(from_, now=now)
+    begin, error = begin_of(from_, now=now, length=length)
     end = begin + length
     after = UPCOMING.read(cursor)
     found = await counted.seen(stale=KEPT_SECONDS)
@@ -113,8 +113,11 @@ async def coming_page(  # noqa: PLR0913 - one parameter for each of the query's
     )
 
 
-def begin_of(text: str, *, now: datetime) -> tuple[datetime, str]:
-    """Read the instant that a page begins with, now unless given; return also what is wrong."""
+def begin_of(text: str, *, now: datetime, length: timedelta) -> tuple[datetime, str]:
+    """Read the instant that a page begins with, now unless given; return also what is wrong.
+
+    A day whose first hours have passed, as since its link was shown, begins with the hour of now.
+    """
     try:
         given = datetime.fromisoformat(text) if text else now
         begin = (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
@@ -123,8 +126,10 @@ def begin_of(text: str, *, now: datetime) -> tuple[datetime, str]:
         return now, "This is no instant: write one such as 2026-11-29T03:00Z."
     except InvalidInput as error:
         return now, f"This instant {error.errors[0].message}."
-    if begin < now - HOUR:
+    if begin + length <= now:
         return now, "That has passed: executions show what became of it."
+    if begin < now - HOUR:
+        return now.replace(minute=0, second=0, microsecond=0), ""
     if begin > now + MAX_AHEAD:
         return now, f"That is too far ahead: choose an instant within {MAX_AHEAD.days} days."
     return begin, ""
