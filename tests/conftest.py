@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.canary",
     "tests.support.chance",
     "tests.support.commands",
+    "tests.support.days",
     "tests.support.instances",
     "tests.support.nameserver",
     "tests.support.postgres",

@@ -11,6 +11,7 @@ import pytest
 from tests.support.api import fields
 from tests.support.builders import execution_rows, insert_job, run_rows
 from tests.support.bulk import ask, carried_out, ended
+from tests.support.days import distant_hour
 from tests.support.instances import StartInstance
 from tests.support.sink import Sink, hang, late, reply
 from tests.support.waiting import until
@@ -205,15 +206,15 @@ async def test_a_backfill_carries_out_closed_runs_too_and_the_plan_keeps_to_the_
     api: httpx.AsyncClient, instance: StartInstance, connection: asyncpg.Connection, sink: Sink
 ) -> None:
     """What is asked for passes by calendars; what the plan put off stays put off behind it."""
-    today = datetime.now(UTC).date()
-    closed = f"2026-01-03/{today + DAY}"
+    hour = distant_hour()
+    closed = f"2026-01-03/{datetime.now(UTC).date() + DAY}"
     calendar = await api.put("/v1/calendars/closed", json={"dates": [closed]})
     assert calendar.status_code == 201, calendar.text
     ids = {
         on_closed: await insert_job(
             connection,
             target={"url": sink.url()},
-            cron="0 0 * * *",
+            cron=f"0 {hour} * * *",
             calendars=["!closed"],
             on_closed=on_closed,
             tags=["billing"],
@@ -254,7 +255,7 @@ async def test_a_backfill_carries_out_closed_runs_too_and_the_plan_keeps_to_the_
     for id in ids.values():
         rows = await execution_rows(connection, id)
         ran = [row["scheduled_for"] for row in rows if row["attempt"] is not None]
-        assert ran == [BEGIN + day * DAY for day in range(6)]
+        assert ran == [BEGIN + day * DAY + timedelta(hours=hour) for day in range(6)]
     missed = [row for row in await execution_rows(connection, ids["skip"]) if not row["attempt"]]
     assert {row["reason"] for row in missed} == {"calendar"}
 

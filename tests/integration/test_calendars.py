@@ -23,6 +23,7 @@ from app.scheduler.closings import open_due
 from app.scheduler.windows import Windows
 from tests.support.api import HOURLY, NIGHTLY, fields
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.days import Day
 from tests.support.instances import StartInstance
 from tests.support.sessions import claimed_one
 from tests.support.sink import Sink
@@ -31,10 +32,6 @@ ROOT = Path(__file__).parents[2]
 DAY = timedelta(days=1)
 NOON = {"timezone": "UTC", "weekly": ["* 12:00-13:00"]}
 Write = Callable[..., Awaitable[str | None]]
-
-
-def today(offset: int = 0) -> str:
-    return (datetime.now(UTC) + offset * DAY).date().isoformat()
 
 
 @pytest.fixture(params=["api", "psql"])
@@ -134,14 +131,12 @@ async def test_bad_names_are_refused(
 
 
 async def test_both_doors_lead_to_the_same_times(
-    write: Write, connection: asyncpg.Connection
+    write: Write, connection: asyncpg.Connection, day: Day
 ) -> None:
-    await write("hours", weekly=["MON-FRI 09:00-17:00"], timezone="Europe/Berlin", dates=[today(9)])
+    await write("hours", weekly=["MON-FRI 09:00-17:00"], timezone="Europe/Berlin", dates=[day(9)])
 
     [row] = await connection.fetch("select times from tocsin.calendars")
-    rules = CalendarRules(
-        weekly=["MON-FRI 09:00-17:00"], timezone="Europe/Berlin", dates=[today(9)]
-    )
+    rules = CalendarRules(weekly=["MON-FRI 09:00-17:00"], timezone="Europe/Berlin", dates=[day(9)])
     now = datetime.now(UTC)
     found = [(one.lower, one.upper) for one in row["times"] if one.lower > now]
     wanted = [(one.start, one.end) for one in work_out(rules, now=now) if one.start > now]
@@ -162,9 +157,9 @@ async def test_both_doors_lead_to_the_same_times(
     ],
 )
 async def test_a_job_says_what_is_wrong_with_its_calendars(
-    api: httpx.AsyncClient, job: dict[str, Any], field: str
+    api: httpx.AsyncClient, job: dict[str, Any], field: str, day: Day
 ) -> None:
-    await api.put("/v1/calendars/today", json={"dates": [today(), today(1)]})
+    await api.put("/v1/calendars/today", json={"dates": [day(), day(1)]})
     await api.put("/v1/calendars/noon", json=NOON)
 
     answer = await api.put("/v1/jobs/report", json=HOURLY | job)
@@ -204,9 +199,9 @@ async def test_an_edit_after_which_all_runs_would_be_closed_is_refused(
 
 
 async def test_psql_says_the_same_of_a_job(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, day: Day
 ) -> None:
-    await api.put("/v1/calendars/today", json={"dates": [today(), today(1)]})
+    await api.put("/v1/calendars/today", json={"dates": [day(), day(1)]})
     await api.put("/v1/calendars/noon", json=NOON)
 
     for calendars_given in (["none"], ["today", "!today"], ["a,b"], ["today"] * 21):
@@ -290,9 +285,9 @@ async def judge(session: Session, db: Database) -> bool:
 
 
 async def test_a_run_in_closed_time_is_a_missed_row_and_explained(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(1)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(1)]})
     job_id = await due_job(connection, db, calendars=["!holiday"])
     reasons = (await api.get("/v1/jobs/report/explain")).json()["reasons"]
     [told] = [one for one in reasons if one["reason"] == "calendar"]
@@ -300,7 +295,7 @@ async def test_a_run_in_closed_time_is_a_missed_row_and_explained(
 
     assert await judge(session, db)
 
-    opens = datetime.fromisoformat(today(2)).replace(tzinfo=UTC)
+    opens = datetime.fromisoformat(day(2)).replace(tzinfo=UTC)
     assert told["facts"]["calendars"] == ["!holiday"]
     assert datetime.fromisoformat(told["until"]) == opens
     [row, *_] = await execution_rows(connection, job_id)
@@ -311,23 +306,23 @@ async def test_a_run_in_closed_time_is_a_missed_row_and_explained(
 
 
 async def test_a_run_that_is_put_off_starts_sooner_once_its_calendar_opens_sooner(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(3)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(3)]})
     job_id = await due_job(connection, db, calendars=["!holiday"], on_closed="next_open")
     assert await judge(session, db)
     put_off = (await job_row(connection, job_id))["next_run"]
     told = (await api.get("/v1/jobs/report/explain")).json()["reasons"][0]
 
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(2)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(2)]})
     assert await replan(db) == 1
     sooner = await job_row(connection, job_id)
-    await api.put("/v1/calendars/holiday", json={"dates": [today(9)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(9)]})
     await replan(db)
     now = await job_row(connection, job_id)
 
-    assert put_off == datetime.fromisoformat(today(4)).replace(tzinfo=UTC)
-    assert (told["reason"], told["until"][:10]) == ("calendar", today(4))
+    assert put_off == datetime.fromisoformat(day(4)).replace(tzinfo=UTC)
+    assert (told["reason"], told["until"][:10]) == ("calendar", day(4))
     assert sooner["next_run"] == put_off - DAY
     assert sooner["scheduled_for"] < sooner["next_run"]
     assert now["next_run"] <= datetime.now(UTC)
@@ -335,9 +330,9 @@ async def test_a_run_that_is_put_off_starts_sooner_once_its_calendar_opens_soone
 
 
 async def test_a_calendar_that_breaks_concerns_its_jobs_alone_and_a_correction_frees_them(
-    connection: asyncpg.Connection, db: Database, session: Session
+    connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
-    await connection.execute("select tocsin.calendar('days', dates => $1)", [today(3)])
+    await connection.execute("select tocsin.calendar('days', dates => $1)", [day(3)])
     await work_out_all(db)
     job_id = await due_job(connection, db, calendars=["!days"])
     await connection.execute("update tocsin.calendars set holidays = '{XX}'")
@@ -356,9 +351,9 @@ async def test_a_calendar_that_breaks_concerns_its_jobs_alone_and_a_correction_f
 
 
 async def test_a_run_waits_for_a_calendar_that_has_yet_to_be_worked_out(
-    connection: asyncpg.Connection, db: Database, session: Session
+    connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
-    await connection.execute("select tocsin.calendar('days', dates => $1)", [today(3)])
+    await connection.execute("select tocsin.calendar('days', dates => $1)", [day(3)])
     job_id = await due_job(connection, db, calendars=["!days"])
 
     assert await judge(session, db)
@@ -373,9 +368,10 @@ async def test_many_jobs_are_replanned_in_steps(
     connection: asyncpg.Connection,
     db: Database,
     monkeypatch: pytest.MonkeyPatch,
+    day: Day,
 ) -> None:
     monkeypatch.setattr(calendars, "STEP_JOBS", 3)
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(3)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(3)]})
     for _ in range(7):
         job_id = await insert_job(
             connection, cron="0 0 1 1 *", calendars=["!holiday"], on_closed="next_open"
@@ -386,20 +382,18 @@ async def test_many_jobs_are_replanned_in_steps(
            planned_at = clock_timestamp()"""
     )
 
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(1)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(1)]})
     steps = []
     while (step := await calendars.replan_step(db)).calendar is not None:
         steps.append((step.seen, step.moved))
 
     assert steps == [(3, 3), (3, 3), (1, 1), (0, 0)]
-    opens = datetime.fromisoformat(today(2)).replace(tzinfo=UTC)
+    opens = datetime.fromisoformat(day(2)).replace(tzinfo=UTC)
     assert (await job_row(connection, job_id))["next_run"] == opens
 
 
-async def test_runs_to_come_say_which_of_them_are_closed(
-    api: httpx.AsyncClient,
-) -> None:
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(1)]})
+async def test_runs_to_come_say_which_of_them_are_closed(api: httpx.AsyncClient, day: Day) -> None:
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(1)]})
     job = (await api.put("/v1/jobs/report", json=HOURLY | {"calendars": ["!holiday"]})).json()
     until = (datetime.now(UTC) + 3 * DAY).isoformat()
 
@@ -415,10 +409,10 @@ async def test_runs_to_come_say_which_of_them_are_closed(
     )
 
     assert shown[0].get("runs"), shown[0]
-    opens = today(2)
+    opens = day(2)
     marked = {one["at"][:10]: one["closed_until"] for one in coming}
     assert {day: until and until[:10] for day, until in marked.items() if day < opens} == {
-        day: opens for day in marked if day < opens
+        date: opens for date in marked if date < opens
     }
     assert marked[opens] is None
     assert any(one["closed_until"] for one in shown[0]["runs"])
@@ -428,25 +422,25 @@ async def test_runs_to_come_say_which_of_them_are_closed(
 
 
 async def test_a_closed_run_cuts_no_other_off(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
-    await api.put("/v1/calendars/holiday", json={"dates": [today(-1) + "/" + today(1)]})
+    await api.put("/v1/calendars/holiday", json={"dates": [day(-1) + "/" + day(1)]})
     await due_job(connection, db, calendars=["!holiday"], overlap="cancel_other")
     claim = await claimed_one(session)
 
     due = await open_due(db, Windows(), claim, claim.scheduled_for + timedelta(minutes=1))
 
-    assert due == datetime.fromisoformat(today(2)).replace(tzinfo=UTC)
+    assert due == datetime.fromisoformat(day(2)).replace(tzinfo=UTC)
 
 
 async def test_the_run_that_cuts_another_off_is_judged_by_its_instant_and_starts_spread(
-    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session
+    api: httpx.AsyncClient, connection: asyncpg.Connection, db: Database, session: Session, day: Day
 ) -> None:
     await api.put("/v1/calendars/noon", json=NOON)
     columns = {"overlap": "cancel_other", "jitter_seconds": 3000}
     await due_job(connection, db, calendars=["noon"], cron="0 * * * *", **columns)
     claim = await claimed_one(session)
-    noon = datetime.fromisoformat(today(1)).replace(hour=12, tzinfo=UTC)
+    noon = datetime.fromisoformat(day(1)).replace(hour=12, tzinfo=UTC)
 
     due = await open_due(db, Windows(), claim, noon - timedelta(hours=3))
 
@@ -455,11 +449,11 @@ async def test_the_run_that_cuts_another_off_is_judged_by_its_instant_and_starts
 
 
 async def test_an_instance_sees_calendars_of_psql_and_keeps_to_them(
-    connection: asyncpg.Connection, instance: StartInstance, sink: Sink
+    connection: asyncpg.Connection, instance: StartInstance, sink: Sink, day: Day
 ) -> None:
     """A run beside the plan is carried out in closed time too."""
     async with instance() as (_, facts):
-        days = f"{today()}/{today(1)}"
+        days = f"{day()}/{day(1)}"
         await connection.execute("select tocsin.calendar('days', dates => $1)", [days])
         columns = {"target": {"url": sink.url()}, "every_seconds": 0.2}
         job_id = await insert_job(connection, **columns, calendars=["!days"])

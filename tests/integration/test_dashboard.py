@@ -16,6 +16,7 @@ from app.web import static_files
 from app.web.signing_in import within
 from tests.support.api import LATER, serving
 from tests.support.builders import insert_job
+from tests.support.days import distant_hour
 from tests.support.recorder import Recorder
 from tests.support.roles import as_role
 
@@ -159,9 +160,10 @@ async def test_the_overview_says_first_what_needs_somebody(
 
 
 async def test_what_comes_is_drawn_and_said_in_words(api: httpx.AsyncClient) -> None:
+    hour = distant_hour()
     for number in range(3):
-        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": "0 0 * * *"}
-        await api.put(f"/v1/jobs/midnight-{number}", json=job)
+        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": f"0 {hour} * * *"}
+        await api.put(f"/v1/jobs/daily-{number}", json=job)
     often = {"kind": "http", "target": {"url": "http://h/"}, "every_seconds": 5}
     await api.put("/v1/jobs/often", json=often)
 
@@ -174,29 +176,28 @@ async def test_what_comes_is_drawn_and_said_in_words(api: httpx.AsyncClient) -> 
 
 
 async def test_the_week_shows_the_pile_up_and_names_who_makes_it(api: httpx.AsyncClient) -> None:
+    hour = distant_hour()
     for number in range(40):
-        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": "0 0 * * *"}
-        await api.put(f"/v1/jobs/midnight-{number:02}", json=job)
-    noon = {"kind": "http", "target": {"url": "http://h/"}, "cron": "7 12 * * *"}
-    await api.put("/v1/jobs/noon", json=noon)
+        job = {"kind": "http", "target": {"url": "http://h/"}, "cron": f"0 {hour} * * *"}
+        await api.put(f"/v1/jobs/daily-{number:02}", json=job)
+    after = {"kind": "http", "target": {"url": "http://h/"}, "cron": f"7 {(hour + 3) % 24} * * *"}
+    await api.put("/v1/jobs/after", json=after)
 
     page = (await api.get("/?zone=Asia/Tokyo")).text
     utc = (await api.get("/?zone=Nowhere/At_All")).text
 
-    # The hour that is under way shows what is left of it, and not the same hour of next week.
-    many = 7 if datetime.now(UTC).hour else 6
+    in_tokyo = f"{(hour + 9) % 24:02}"
     week = page.partition('id="week"')[2]
     assert "40 runs in the busiest hour" in week
-    assert "40 from <code>0 0 * * *</code>" in week
-    assert ">midnight-" in week
+    assert f"40 from <code>0 {hour} * * *</code>" in week
+    assert ">daily-" in week
     assert "An <code>H</code> in place of the minute" in week
-    assert (
-        re.findall(r'<td class="t5" title="\w+ \d+ \w+ (\d\d):00: 40 runs">', week) == ["09"] * many
-    )
-    assert "Mon 09:00</strong> 40 runs" in week or f"and {many - 1} hours like it" in week
-    assert f'aria-label="Runs by minute of the hour; most, {40 * many}, at :00"' in week
+    shown = re.findall(r'<td class="t5" title="\w+ \d+ \w+ (\d\d):00: 40 runs">', week)
+    assert shown == [in_tokyo] * 7
+    assert f"Mon {in_tokyo}:00</strong> 40 runs" in week or "and 6 hours like it" in week
+    assert f'aria-label="Runs by minute of the hour; most, {40 * 7}, at :00"' in week
     assert "by the clocks of UTC" in utc
-    assert utc.count('class="t5"') == many + 1  # and that of the scale
+    assert utc.count('class="t5"') == 7 + 1  # and that of the scale
 
 
 async def test_what_the_doctor_warns_of_and_what_alerts_tell_is_on_the_overview(

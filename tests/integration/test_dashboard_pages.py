@@ -13,6 +13,7 @@ from app.errors import DatabaseUnavailable
 from app.web.live import Part
 from tests.support.api import NIGHTLY, serving
 from tests.support.builders import insert_job
+from tests.support.days import distant_hour
 from tests.support.recorder import Recorder
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -304,15 +305,18 @@ async def test_what_is_not_there_is_said_so(
 async def test_the_hours_of_the_week_lead_to_their_runs(
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hour_of_day = distant_hour()
+    cron, after_it = f"0 {hour_of_day} * * *", f"30 {(hour_of_day + 1) % 24} * * *"
     for number in range(3):
-        await put(api, f"at-three-{number}", cron="0 3 * * *", timezone="UTC")
-    await put(api, "later", cron="30 4 * * *", timezone="UTC")
+        await put(api, f"daily-{number}", cron=cron, timezone="UTC")
+    await put(api, "later", cron=after_it, timezone="UTC")
     await put(api, "often", cron=None, every_seconds=3600)
 
     week = (await api.get("/")).text.partition('id="week"')[2]
-    [three, *_] = re.findall(r'<a href="(/upcoming\?from=[-0-9]+T03:00Z)" tabindex="-1">', week)
+    begins = rf'<a href="(/upcoming\?from=[-0-9]+T{hour_of_day:02}:00Z)" tabindex="-1">'
+    [busy, *_] = re.findall(begins, week)
     days = re.findall(r'<th scope="row"><a href="(/upcoming\?hours=24&amp;from=[^"]+)">', week)
-    hour = await api.get(three)
+    hour = await api.get(busy)
     [link] = re.findall(r'href="([^"]+)">the hour after', hour.text)
     after = await api.get(f"/upcoming{link.replace('&amp;', '&')}")
     day = await api.get(days[0].replace("&amp;", "&"))
@@ -321,10 +325,10 @@ async def test_the_hours_of_the_week_lead_to_their_runs(
     assert ">later</a>" in after.text
     assert len(days) == 7
     whose, listed = hour.text.split('id="listed-title"')
-    assert "<code>0 3 * * *</code>" in whose
+    assert f"<code>{cron}</code>" in whose
     assert re.findall(r"and 1 more</span></td><td[^>]*>(\d)", whose) == ["3"]
-    assert sorted(set(re.findall(r'class="job"[^>]*>(at-[^<]+|later)<', listed))) == [
-        f"at-three-{number}" for number in range(3)
+    assert sorted(set(re.findall(r'class="job"[^>]*>(daily-[^<]+|later)<', listed))) == [
+        f"daily-{number}" for number in range(3)
     ]
     assert len(re.findall(r'<li><a href="/upcoming', day.text)) == 24
 
@@ -336,9 +340,9 @@ async def test_the_hours_of_the_week_lead_to_their_runs(
     assert "cannot be listed one by one" not in few
 
     monkeypatch.setattr("app.db.upcoming.MAX_SEARCHED", 20)
-    cut = (await api.get(three)).text
+    cut = (await api.get(busy)).text
     assert "cannot be listed one by one" in cut
-    assert "<code>0 3 * * *</code>" in cut
+    assert f"<code>{cron}</code>" in cut
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -12,7 +12,7 @@ ROWS = 1000
 """Jobs and executions of each sort: many times what any statement here may read."""
 BOUND = 100
 NOON = "(date_trunc('day', now(), 'UTC') + interval '12 hours')"
-"""An instant far from a change of day, so that at whatever hour all executions are in one partition, and many in it."""
+"""An instant far from a change of day: at whatever hour one partition has all of the executions."""
 JOB = "6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07"
 SORTS = {
     "planned": "next_run = now() + n * interval '1 s'",

@@ -12,16 +12,13 @@ from app.db import Database
 from app.db.listener import Session
 from app.scheduler.calendars import work_out_all
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
+from tests.support.days import Day
 from tests.support.instances import StartInstance
 from tests.support.sessions import look_once
 from tests.support.sink import Sink
 
 DAY = timedelta(days=1)
 LONG_AGO = "clock_timestamp() - interval '1 hour'"
-
-
-def day(offset: int) -> str:
-    return (datetime.now(UTC) + offset * DAY).date().isoformat()
 
 
 async def due(connection: asyncpg.Connection, db: Database, **columns: Any) -> UUID:  # noqa: ANN401
@@ -37,7 +34,7 @@ async def due(connection: asyncpg.Connection, db: Database, **columns: Any) -> U
 
 
 @pytest.fixture
-async def closed_days(connection: asyncpg.Connection, db: Database) -> None:
+async def closed_days(connection: asyncpg.Connection, db: Database, day: Day) -> None:
     """Make a calendar of the days around now, known to all for long."""
     await connection.execute(
         "select tocsin.calendar('holiday', dates => array[$1::text])", f"{day(-1)}/{day(1)}"

@@ -36,10 +36,15 @@ SCHEMA = (SQL / "schema.sql", SQL / "triggers.sql")
 DAY_BEFORE = """
 do $$
 declare
-    today constant date := (now() at time zone 'UTC')::date;
+    newest text;
+    earlier date;
 begin
-    execute format('drop table tocsin.executions_%s', to_char(today + 7, 'YYYYMMDD'));
-    perform tocsin.add_partition(today - 1);
+    select (array_agg(partition order by starts_at desc))[1],
+            min(starts_at at time zone 'UTC')::date - 1
+        into newest, earlier
+        from tocsin.partitions() where not is_default;
+    execute format('drop table tocsin.%I', newest);
+    perform tocsin.add_partition(earlier);
 end
 $$
 """
