@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, NotRequired, Self, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -88,6 +88,36 @@ class Look(Struct, frozen=True, kw_only=True):
         return (self.ended_at - self.begun_at).total_seconds()
 
 
+class Asked(TypedDict):
+    """What every look is asked."""
+
+    limit: int
+    """How many jobs to claim at most."""
+    lease_seconds: float
+    kinds: Sequence[str]
+    """The kinds of these jobs."""
+    instance: str
+    ahead_seconds: NotRequired[float]
+    """Jobs that come due within this time are claimed too; their leases begin when they are due."""
+    believed: NotRequired[datetime | None]
+    """Jobs that are due later are left alone, even if the database's clock says so."""
+    aside: NotRequired[Sequence[UUID]]
+    """The jobs to leave alone."""
+    only: NotRequired[Sequence[UUID] | None]
+    """The jobs to claim; None for all others."""
+
+
+class AskedSince(Asked):
+    """What a look along the order in which jobs come due is asked besides."""
+
+    since: NotRequired[datetime | None]
+    """Jobs that were due earlier are left alone."""
+
+
+UNASKED: dict[str, Any] = {"ahead_seconds": 0.0, "believed": None, "aside": (), "only": None}
+"""What stands for that which a look is not asked."""
+
+
 class Closed(Struct, frozen=True, kw_only=True):
     """Whether one settlement took effect."""
 
@@ -160,44 +190,16 @@ class SettlementRow(Struct, frozen=True, omit_defaults=True):
         # fmt: on
 
 
-async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
-    session: Runner,
-    *,
-    limit: int,
-    ahead_seconds: float,
-    lease_seconds: float,
-    kinds: Sequence[str],
-    instance: str,
-    since: datetime | None = None,
-    believed: datetime | None = None,
-    aside: Sequence[UUID] = (),
-    only: Sequence[UUID] | None = None,
-    by_priority: bool = False,
-) -> Look:
-    """Claim up to `limit` jobs of these kinds, and learn when the next look is needed.
+async def look(session: Runner, *, by_priority: bool = False, **asked: Unpack[AskedSince]) -> Look:
+    """Claim jobs, and learn when the next look is needed.
 
-    - `ahead_seconds`: jobs that come due within this time are claimed too; their leases begin when
-      they are due.
-    - `since`: jobs that were due earlier are left alone.
-    - `believed`: jobs that are due later are left alone, even if the database's clock says so.
-    - `aside`, `only`: the jobs to leave alone; the jobs to claim, None for all others.
-    - `by_priority`: claim by rank instead of in the order in which jobs came due. To claim by rank
-      costs more, and matters only where more is due than is claimed.
+    `by_priority`: claim by rank instead of in the order in which jobs came due. To claim by rank
+    costs more, and matters only where more is due than is claimed.
     """
-    rows = await session.fetch(
-        "claims.look_by_priority" if by_priority else "claims.look",
-        limit=limit,
-        ahead_seconds=ahead_seconds,
-        lease_seconds=lease_seconds,
-        kinds=kinds,
-        instance=instance,
-        since=since,
-        believed=believed,
-        aside=aside,
-        only=only,
-    )
-    [found] = [row for row in rows if row["begun_at"] is not None]
-    claimed = [claim(row, found["begun_at"]) for row in rows if row is not found]
+    name = "claims.look_by_priority" if by_priority else "claims.look"
+    found, rows = await ask(session, name, **asked)
+    claimed = [claim(row, found["begun_at"]) for row in rows]
+    believed, aside = asked.get("believed"), asked.get("aside", ())
     others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
     wakeup_seconds = found["next_seconds"]
     scope, pause_seconds = found["pause_scope"], found["pause_seconds"]
@@ -206,7 +208,9 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     blocked = wakeup_seconds is not None and wakeup_seconds <= 0
     if blocked:
         leave = [*aside, *(one.id for one in claimed)]
-        later = await session.fetch("claims.wakeup", kinds=kinds, believed=believed, aside=leave)
+        later = await session.fetch(
+            "claims.wakeup", kinds=asked["kinds"], believed=believed, aside=leave
+        )
         wakeup_seconds = later[0]["wakeup_seconds"] if later else None
     claimed, wait = await check_claimed(session, claimed, scope=scope, believed=believed)
     if wait is not None:
@@ -229,6 +233,14 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
         begun_at=found["begun_at"],
         ended_at=found["ended_at"],
     )
+
+
+async def ask(session: Runner, name: str, **asked: Unpack[AskedSince]) -> tuple[Row, list[Row]]:
+    """Look by a statement; return the row of what it found, and the rows of claims."""
+    arguments = {**UNASKED, "since": None, **asked}
+    rows = await session.fetch(name, **arguments)
+    [found] = [row for row in rows if row["begun_at"] is not None]
+    return found, [row for row in rows if row is not found]
 
 
 async def check_claimed(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Unpack
 from uuid import UUID
 
 import msgspec
@@ -9,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.runs.claim import Claim
-from app.db.claims import LOST, Look, check_claimed, claim
+from app.db.claims import LOST, UNASKED, Asked, Look, check_claimed, claim
 from app.db.database import Runner
 
 JSON = msgspec.json.Encoder()
@@ -38,36 +39,16 @@ class Starts(Struct, frozen=True, kw_only=True):
 STANDS = msgspec.json.Decoder(list[FlowStand])
 
 
-async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
-    session: Runner,
-    keys: Sequence[str],
-    *,
-    limit: int,
-    ahead_seconds: float,
-    lease_seconds: float,
-    kinds: Sequence[str],
-    instance: str,
-    believed: datetime | None = None,
-    aside: Sequence[UUID] = (),
-    only: Sequence[UUID] | None = None,
+async def look(
+    session: Runner, keys: Sequence[str], **asked: Unpack[Asked]
 ) -> tuple[Look, Mapping[str, float | None]]:
-    """Claim up to `limit` jobs of these flows, as far as there are permits.
+    """Claim jobs of these flows, as far as there are permits.
 
     Also return the seconds until more of each flow may be claimed; None: not before something
-    changes. The arguments are those of `app.db.claims.look`.
+    changes.
     """
-    rows = await session.fetch(
-        "claims.look_at_flows",
-        keys=keys,
-        limit=limit,
-        ahead_seconds=ahead_seconds,
-        lease_seconds=lease_seconds,
-        kinds=kinds,
-        instance=instance,
-        believed=believed,
-        aside=aside,
-        only=only,
-    )
+    arguments = {**UNASKED, **asked}
+    rows = await session.fetch("claims.look_at_flows", keys=keys, **arguments)
     found = rows[0]
     claimed = [
         replace(
@@ -84,7 +65,7 @@ async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
     for key in {row["flow_key"] for row in rows} & stands.keys() if found["left_ids"] else ():
         stands[key] = 0.0
     claimed, _ = await check_claimed(
-        session, claimed, scope=found["pause_scope"], believed=believed
+        session, claimed, scope=found["pause_scope"], believed=asked.get("believed")
     )
     look = Look(
         claims=claimed,

@@ -1,13 +1,12 @@
 """Claims of jobs of a raised priority, which an instance makes even without room for others."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
-from uuid import UUID
+from typing import Unpack
 
 from msgspec import Struct
 
-from app.db.claims import LOST, Look, check_claimed, claim
+from app.db.claims import LOST, AskedSince, Look, ask, check_claimed, claim
 from app.db.database import Database, Runner
 from app.db.own_connection import OwnConnection
 
@@ -36,37 +35,12 @@ async def connection(db: Database) -> AsyncIterator[Runner]:
         yield OwnConnection(db, one)
 
 
-async def look(  # noqa: PLR0913 - one keyword for each parameter of the query
-    session: Runner,
-    *,
-    limit: int,
-    lease_seconds: float,
-    kinds: Sequence[str],
-    instance: str,
-    since: datetime | None,
-    believed: datetime | None,
-    aside: Sequence[UUID],
-) -> RaisedLook:
-    """Claim up to `limit` due jobs of a raised priority that go before all others.
-
-    The arguments are those of `app.db.claims.look`.
-    """
-    rows = await session.fetch(
-        "claims.look_at_raised",
-        limit=limit,
-        ahead_seconds=0.0,
-        lease_seconds=lease_seconds,
-        kinds=kinds,
-        instance=instance,
-        since=since,
-        believed=believed,
-        aside=aside,
-        only=None,
-    )
-    [found] = [row for row in rows if row["begun_at"] is not None]
-    claimed = [claim(row, found["begun_at"]) for row in rows if row is not found]
+async def look(session: Runner, **asked: Unpack[AskedSince]) -> RaisedLook:
+    """Claim due jobs of a raised priority that go before all others."""
+    found, rows = await ask(session, "claims.look_at_raised", **asked)
+    claimed = [claim(row, found["begun_at"]) for row in rows]
     claimed, wait = await check_claimed(
-        session, claimed, scope=found["pause_scope"], believed=believed
+        session, claimed, scope=found["pause_scope"], believed=asked.get("believed")
     )
     waits = [one for one in (found["raised_seconds"], wait) if one is not None]
     return RaisedLook(
