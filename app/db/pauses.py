@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
+from app.core.runs.resume import Openings
+from app.db.calendars import spans
 from app.db.database import Database, Runner
 from app.wire.pauses import Pause
 
@@ -42,6 +44,16 @@ async def pause_job(db: Runner, id: UUID, *, reason: str | None, until: datetime
 async def pause_unchanged(db: Runner, id: UUID, *, reason: str, since: datetime) -> bool:
     """Pause a job that nobody has edited since an instant; return whether it was written."""
     return bool(await db.fetch("pauses.pause_unchanged", job_id=id, reason=reason, since=since))
+
+
+async def read_openings(db: Runner, id: UUID, *, since: datetime, until: datetime) -> Openings:
+    """Return the time between two instants in which runs of a job may be carried out."""
+    for row in await db.fetch("pauses.openings", job_id=id, since=since, until=until):
+        return Openings(
+            open_times=spans(row["starts"], row["ends"]),
+            waiting_times=spans(row["waiting_starts"], row["waiting_ends"]),
+        )
+    return Openings()
 
 
 async def resume_job(db: Runner, id: UUID, *, missed: str | None) -> bool:

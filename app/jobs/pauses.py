@@ -2,15 +2,13 @@
 
 import asyncio
 from datetime import datetime
-from typing import assert_never
 from uuid import UUID
 
 from app.core.jobs.beside import MissedRuns
 from app.core.jobs.job import JobState, StoredJob, document_of
-from app.core.runs.claim import Misfire, Missed
-from app.core.runs.missed_runs import COUNTED_RUNS
-from app.core.schedule.schedule import count_runs, instant_error
-from app.core.schedule.spread import last_started
+from app.core.runs.claim import Claim, Misfire, MisfirePolicy, Missed, RetryPolicy
+from app.core.runs.resume import on_resumption
+from app.core.schedule.schedule import instant_error
 from app.db import Database, jobs, pauses
 from app.db.clock import PolledClock
 from app.errors import FieldError, InvalidInput, PauseNotFound, StateConflict, WriteSuppressed
@@ -79,7 +77,7 @@ async def resume_job(
     job = await jobs.find(db, reference)
     if not job.paused:
         return job, None
-    missed = await asyncio.to_thread(missed_runs, job, wanted.missed, now=await clock.now())
+    missed = await missed_runs(db, job, wanted.missed, now=await clock.now())
     if wanted.dry_run:
         return job, missed
     if (tag := await pauses.find_pausing_tag(db, job.id)) is not None:
@@ -91,34 +89,57 @@ async def resume_job(
     return await jobs.find(db, str(job.id)), missed
 
 
-def missed_runs(job: StoredJob, missed: Missed | None, *, now: datetime) -> MissedRuns:
-    """Count the runs that a paused job has missed up to now, and those that are carried out.
-
-    `missed`: what is to become of them; None: what the misfire policy of the job says, to which
-    those within the grace are not missed.
-    """
+async def missed_runs(
+    db: Database, job: StoredJob, missed: Missed | None, *, now: datetime
+) -> MissedRuns:
+    """Count what `on_resumption` does of a paused job; of one without a due run nothing."""
     if job.next_run is None or job.next_run > now or job.state is JobState.INVALID:
         return MissedRuns(missed_runs=0, carried_out=0)
-    schedule, first, until = document_of(job).schedule(), job.next_run, now
+    claim = as_claimed(job, job.next_run, now=now)
+    openings = await pauses.read_openings(db, job.id, since=claim.scheduled_for, until=now)
     try:
-        if schedule.has_jitter:
-            first = job.scheduled_for or job.next_run
-            until = last_started(schedule, job_id=job.id, after=first, until=now) or first
-        many = count_runs(schedule, job_id=job.id, first=first, until=until, limit=COUNTED_RUNS)
+        return await asyncio.to_thread(on_resumption, claim, openings, missed, now=now)
     except InvalidInput:  # what was written past the triggers
-        many = 1
-    policy = missed or POLICIES[job.misfire]
-    one_off = job.run_at is not None
-    match policy:
-        case Missed.SKIP:
-            kept = 1 if one_off and missed is None and job.misfire_grace_seconds is None else 0
-        case Missed.ONCE:
-            kept = 1
-        case Missed.ALL:
-            kept = many if one_off else min(many, job.max_catchup)
-        case _:
-            assert_never(policy)
-    return MissedRuns(missed_runs=many, carried_out=min(kept, many))
+        return MissedRuns(missed_runs=1, carried_out=0)
+
+
+def as_claimed(job: StoredJob, next_run: datetime, *, now: datetime) -> Claim:
+    """Return a job as the first attempt of its next run would be claimed now."""
+    retry = RetryPolicy(
+        max_attempts=job.max_attempts,
+        backoff_seconds=job.backoff_seconds,
+        backoff_max_seconds=job.backoff_max_seconds,
+    )
+    late = MisfirePolicy(
+        misfire=job.misfire, grace_seconds=job.misfire_grace_seconds, max_catchup=job.max_catchup
+    )
+    return Claim(
+        id=job.id,
+        job_id=job.id,
+        name=job.name,
+        kind=job.kind,
+        target="",
+        schedule=document_of(job).schedule(),
+        max_runs=job.max_runs,
+        retry=retry,
+        late=late,
+        overlap=job.overlap,
+        timeout_seconds=job.timeout_seconds,
+        next_run=next_run,
+        scheduled_for=job.scheduled_for or next_run,
+        attempt=1,
+        fence=0,
+        execution_id=0,
+        claimed_at=now,
+        edited_at=job.updated_at,
+        last_outcome=job.last_outcome,
+        last_finished_at=job.last_finished_at,
+        consecutive_failures=job.consecutive_failures,
+        runs=job.runs,
+        skip_runs=job.skip_runs,
+        skip_until=job.skip_until,
+        min_gap_seconds=job.min_gap_seconds,
+    )
 
 
 async def pause(db: Database, clock: PolledClock, wanted: NewPause) -> Pause | PausePreview:

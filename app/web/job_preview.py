@@ -92,13 +92,16 @@ async def preview_schedule(
     shown = await preview(db, wanted, now=now)
     schedule = normalized(document.schedule())
     notes = await asyncio.to_thread(lambda: list(notes_on(schedule, shown, stored, now=now)))
+    due = 0
+    if stored is not None:
+        due = (await missed_runs(db, stored, Missed.ALL, now=now)).missed_runs
     return Preview(
         at=now,
         schedule=shown,
         zone=schedule.timezone,
         notes=notes,
         advice=await advice_on(db, document, shown, stored),
-        dropped=await asyncio.to_thread(dropped_by, schedule, document, stored, now),
+        dropped=await asyncio.to_thread(dropped_by, schedule, document, stored, due, now),
     )
 
 
@@ -192,13 +195,12 @@ async def advice_on(
 
 
 def dropped_by(
-    schedule: Schedule, document: JobDocument, stored: StoredJob | None, now: datetime
+    schedule: Schedule, document: JobDocument, stored: StoredJob | None, due: int, now: datetime
 ) -> list[str]:
-    """Say what an edit of the schedule drops: runs that are due, and how many come in a week."""
+    """Say what an edit of the schedule drops: `due` runs, and how many come in a week."""
     if stored is None or not differ(document, document_of(stored), PLAN_FIELDS):
         return []
     told = []
-    due = missed_runs(stored, Missed.ALL, now=now).missed_runs
     if due:
         told.append(
             f"{due:,} {'run' if due == 1 else 'runs'} that {'is' if due == 1 else 'are'} due and "

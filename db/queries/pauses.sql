@@ -26,6 +26,35 @@ select paused.id
 from acting, locked,
     tocsin.pause(case when acting.actor is not null then locked.id end, :reason::text, null::timestamptz) as paused;
 
+-- name: openings, reads
+-- The time between two instants in which runs of a job may be carried out, and to its end that for which runs wait; of each
+-- the latest spans. No row: it is never closed, as far as is known.
+select open_times.starts, open_times.ends, waiting_times.starts as waiting_starts, waiting_times.ends as waiting_ends
+from (
+    select tstzmultirange(tstzrange(:since::timestamptz, :until::timestamptz + interval '1 microsecond')) as asked,
+        coalesce(tocsin.open_times(j.calendars), '{(,)}') as open, j.on_closed = 'next_open' as waits,
+        tocsin.maintenance_times(j.tags, 'skip', :since::timestamptz, :until::timestamptz + interval '1 microsecond') as missed,
+        tocsin.maintenance_times(j.tags, 'next_open', :since::timestamptz, :until::timestamptz + interval '366 days') as put_off
+    from tocsin.jobs j
+    where j.id = :job_id::uuid and (j.calendars is not null or exists (select from tocsin.maintenance))
+) as told
+cross join lateral (
+    select array_agg(lower(one.part) order by one.part) as starts, array_agg(upper(one.part) order by one.part) as ends
+    from (
+        select part from unnest(asked * open - missed - put_off) with ordinality as one (part, place)
+        order by place desc limit 10000) as one
+) as open_times
+cross join lateral (
+    select array_agg(coalesce(lower(one.part), :since::timestamptz) order by one.part) as starts,
+        array_agg(upper(one.part) order by one.part) as ends
+    from (
+        select part
+        from unnest(put_off * open + case when waits then tstzmultirange(tstzrange(null, upper(open))) - open else '{}' end
+            - missed) with ordinality as one (part, place)
+        where multirange(part) && asked
+        order by place desc limit 10000) as one
+) as waiting_times;
+
 -- name: resume_job
 with acting as materialized (select set_config('tocsin.actor', :actor::text, true) as actor)
 select resumed.id

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.core.facts import Looked
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import resumed
 from app.core.runs.transition import released
 from app.db import Database, claims, pauses
 from app.db.listener import Session
@@ -146,7 +146,7 @@ async def test_whoever_resumes_says_what_becomes_of_missed_runs(  # noqa: PLR091
     assert counted.json()["missed"]["carried_out"] == carried_out
     assert answer.json()["missed"]["carried_out"] == carried_out
     claim = await claimed_one(session)
-    assert is_resumed(claim)
+    assert claim.is_resumed
     settlement = resumed(claim, now=datetime.now(UTC))
     assert settlement is not None
     await claims.settle(session, [settlement])
@@ -155,7 +155,7 @@ async def test_whoever_resumes_says_what_becomes_of_missed_runs(  # noqa: PLR091
     assert {(row["outcome"], row["reason"]) for row in rows} == {("missed", "paused")}
     if carried_out:
         again = await claimed_one(session)
-        assert is_resumed(again)
+        assert again.is_resumed
         assert resumed(again, now=datetime.now(UTC)) is None
 
 
@@ -168,8 +168,60 @@ async def test_without_a_word_the_misfire_policy_says_it(
 
     answer = await api.post("/v1/jobs/report/resume")
 
-    assert answer.json()["missed"]["carried_out"] == 1
-    assert not is_resumed(await claimed_one(session))
+    # The latest of those that were late, and the one of this minute, which is not.
+    assert answer.json()["missed"]["carried_out"] == 2
+    assert not (await claimed_one(session)).is_resumed
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("on_closed", "window", "of_yesterday", "of_today"),
+    [("skip", None, 0, True), ("next_open", None, 1, True), ("next_open", "skip", 1, False)],
+)
+async def test_a_resumption_counts_no_runs_that_were_missed_anyway(  # noqa: PLR0913
+    *,
+    api: httpx.AsyncClient,
+    db: Database,
+    connection: asyncpg.Connection,
+    on_closed: str,
+    window: str | None,
+    of_yesterday: int,
+    of_today: bool,
+) -> None:
+    """Calendars close yesterday, and a window perhaps today."""
+    now = datetime.now(UTC)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = today - 2 * DAY + HOUR / 2
+    days = [f"{day:%Y-%m-%d}" for day in (today - DAY, today + 30 * DAY)]
+    await api.put("/v1/calendars/days", json={"dates": days})
+    await ready_to_pause(
+        connection,
+        db,
+        cron="30 * * * *",
+        calendars=["!days"],
+        on_closed=on_closed,
+        max_catchup=1000,
+    )
+    if window:
+        span = {
+            "all": True,
+            "starts_at": today.isoformat(),
+            "ends_at": (today + 2 * DAY).isoformat(),
+        }
+        await api.post("/v1/maintenance", json={**span, "on_closed": window})
+    await connection.execute(
+        "update tocsin.jobs set next_run = $1, scheduled_for = $1, planned_at = clock_timestamp()",
+        first,
+    )
+    await api.post("/v1/jobs/report/pause")
+
+    answer = await api.post("/v1/jobs/report/resume", json={"missed": "all", "dry_run": True})
+
+    started_today = len([run for run in range(24) if today + run * HOUR + HOUR / 2 <= now])
+    wanted = 24 + of_yesterday + started_today * of_today
+    assert answer.json()["missed"] == {"missed_runs": wanted, "carried_out": wanted}
 
 
 async def test_while_everything_is_paused_nothing_is_claimed(

@@ -36,7 +36,7 @@ from app.core.runs.closing import closed as closed_by
 from app.core.runs.closing import is_judged
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.parallel import may_be_parted, parted, planned_behind
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import released, settled
 from app.core.runs.unbegun import as_first, may_be_unbegun, unbegun_since
@@ -262,7 +262,7 @@ class Protocol(RuleBasedStateMachine):
         claim = hold.claim
         now = datetime.now(UTC)
         settlement = skipped(claim, now=now)
-        if settlement is None and is_resumed(claim):
+        if settlement is None and claim.is_resumed:
             settlement = resumed(claim, now=now)
         if settlement is None:
             assert claim.run_id or claim.attempt > 1 or not claim.skip_runs

@@ -18,7 +18,7 @@ from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome, Report
 from app.core.runs.overlap import superseded_at
 from app.core.runs.parallel import planned_behind
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import Openings, on_resumption, resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import settled
 from app.core.schedule.replan import Planned, replanned
@@ -26,7 +26,7 @@ from app.core.schedule.schedule import Schedule
 from app.core.schedule.spread import effective, share, spread
 from app.core.schedule.upcoming import Group, skipped_of
 from app.core.schedule.zone_rules import choose_rules
-from app.jobs.pauses import missed_runs
+from app.jobs.pauses import as_claimed
 from tests.support.claims import DUE, some_claim
 from tests.support.zones import ALWAYS_WEST_7, ALWAYS_WEST_8, VANCOUVER, zone_tree
 from tests.unit.test_job_input import STORED
@@ -246,15 +246,15 @@ def test_a_run_that_would_have_started_after_the_pause_was_not_missed_for_it() -
     resumed_at = start - TICK
     assert resumed_at > DUE
 
-    assert not is_resumed(spread_claim(resumed_at=resumed_at, resume_missed=Missed.SKIP))
-    assert is_resumed(spread_claim(resumed_at=start, resume_missed=Missed.SKIP))
+    assert not spread_claim(resumed_at=resumed_at, resume_missed=Missed.SKIP).is_resumed
+    assert spread_claim(resumed_at=start, resume_missed=Missed.SKIP).is_resumed
 
 
 def test_a_deferred_run_that_was_due_in_the_pause_is_treated_as_was_said() -> None:
     start = effective(ALL, DUE, job_id=JOB)
     claim = spread_claim(resumed_at=start, resume_missed=Missed.SKIP)
 
-    assert is_resumed(replace(claim, next_run=start + HOUR))
+    assert replace(claim, next_run=start + HOUR).is_resumed
 
 
 def test_of_runs_in_a_pause_those_are_dropped_that_would_have_started_in_it() -> None:
@@ -301,9 +301,12 @@ def test_a_resumption_counts_the_runs_that_would_have_started() -> None:
         next_run=effective(ALL, DUE, job_id=JOB),
     )
 
-    assert missed_runs(job, Missed.SKIP, now=now - TICK).missed_runs == 3
-    assert missed_runs(job, Missed.SKIP, now=now).missed_runs == 4
-    assert missed_runs(job, Missed.SKIP, now=DUE).missed_runs == 0
+    def many(now: datetime) -> int:
+        assert job.next_run is not None
+        claim = as_claimed(job, job.next_run, now=now)
+        return on_resumption(claim, Openings(), Missed.SKIP, now=now).missed_runs
+
+    assert [many(one) for one in (now - TICK, now, DUE)] == [3, 4, 0]
 
 
 def test_skipped_runs_to_come_are_counted_up_to_the_start_of_the_last() -> None:

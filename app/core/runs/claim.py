@@ -157,6 +157,28 @@ class Claim(Masked, frozen=True):
         )
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether it is for the first attempt of a run that was due while its job was paused.
+
+        And whoever resumed the job said what becomes of such runs.
+        """
+        return (
+            self.resume_missed is not None
+            and self.resumed_at is not None
+            and self.attempt == 1
+            and self.run_id is None
+            and self.due_at <= self.resumed_at
+        )
+
+    @property
+    def is_made_up_for(self) -> bool:
+        """Whether it is for the first attempt of a late run that goes before those due by now."""
+        if self.attempt != 1:
+            return False
+        is_all = self.late.misfire is Misfire.RUN_ALL
+        return is_all or (self.resume_missed is Missed.ALL and self.is_resumed)
+
+    @property
     def is_last(self) -> bool:
         """Whether `max_runs` allows no further run of the plan."""
         return self.max_runs is not None and self.runs + 1 >= self.max_runs

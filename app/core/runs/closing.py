@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, OnClosed, Overlap, Settlement
 from app.core.runs.misfire import dropped, dropped_before
-from app.core.runs.missed_runs import TICK, Cause, latest_wanted
+from app.core.runs.missed_runs import Cause, latest_wanted
 from app.core.runs.transition import deferred, invalid
-from app.core.schedule.occurrences import Span, without
+from app.core.schedule.occurrences import TICK, Span, without
 from app.core.schedule.opening import NEVER_OPEN, first_open
 from app.core.schedule.schedule import EARLIEST, LATEST, latest_run
 from app.core.schedule.spread import effective

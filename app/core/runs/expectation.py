@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Execution, Settlement
 from app.core.runs.missed_runs import Cause, missed_executions
 from app.core.runs.outcome import Outcome
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import INT4_MAX, deferred, left_out, released
 from app.core.schedule.schedule import latest_run, run_after
@@ -40,7 +40,7 @@ def judged(claim: Claim, pings: Pings, *, grace_seconds: float, now: datetime) -
     The run is planned anew for the end of the grace; a ping has come, and the next one is planned;
     what said that it began has not said that it ended; or the ping was missed.
     """
-    kept = skipped(claim, now=now) or (resumed(claim, now=now) if is_resumed(claim) else None)
+    kept = skipped(claim, now=now) or (resumed(claim, now=now) if claim.is_resumed else None)
     if kept is not None:
         return kept
     pings = believed(pings, now=now)

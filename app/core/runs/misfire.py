@@ -10,13 +10,14 @@ from app.core.runs.claim import Claim, Misfire, Overlap, Settlement
 from app.core.runs.missed_runs import (
     Cause,
     last_before,
-    latest_open,
     latest_wanted,
     missed_executions,
+    oldest_of,
 )
 from app.core.runs.outcome import OVERLAP
 from app.core.runs.overlap import WAITING
 from app.core.runs.transition import left_out
+from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import run_after
 from app.core.schedule.spread import last_started
 from app.core.schedule.words import moment
@@ -84,15 +85,7 @@ def oldest_caught_up(claim: Claim, last: datetime) -> datetime:
 
     Where `max_catchup` is 0, the instant returned is one microsecond after `last`.
     """
-    oldest = last + timedelta(microseconds=1)
-    for _ in range(claim.late.max_catchup):
-        earlier = latest_open(
-            claim, after=claim.scheduled_for, until=oldest - timedelta(microseconds=1)
-        )
-        if earlier is None:
-            break
-        oldest = earlier
-    return oldest
+    return oldest_of(claim, claim.late.max_catchup, until=last) or last + TICK
 
 
 def dropped_before(

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from app.core.runs.claim import Claim, Execution, Misfire, Overlap
+from app.core.runs.claim import Claim, Execution, Overlap
 from app.core.runs.missed_runs import Cause, last_before, latest_wanted, missed_executions
 from app.core.runs.outcome import OVERLAP, Outcome
 from app.core.schedule.occurrences import TICK
@@ -35,8 +35,9 @@ def following(claim: Claim, execution: Execution) -> Following:
     """Judge the runs that came due up to the end of a run, by the overlap policy of its job.
 
     A run is unfinished from the instant that it is scheduled for until its last attempt has ended,
-    so that late runs are not carried out one after the other. But `run_all` asks for just that: a
-    run that ended with its first attempt then counts as unfinished from its actual start only.
+    so that late runs are not carried out one after the other. But `run_all`, and whoever resumes a
+    job with `all`, asks for just that: a run that ended with its first attempt then counts as
+    unfinished from its actual start only.
     """
     first = run_after(claim.schedule, claim.scheduled_for, job_id=claim.job_id)
     ended_at = execution.finished_at
@@ -46,7 +47,7 @@ def following(claim: Claim, execution: Execution) -> Following:
     if starts_at > ended_at:
         return Following(first)
     began_at = claim.scheduled_for
-    if claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1 and execution.started_at:
+    if claim.is_made_up_for and execution.started_at:
         began_at = execution.started_at
     if starts_at <= began_at:
         return Following(first)
@@ -99,10 +100,9 @@ def superseded_at(claim: Claim, *, now: datetime) -> datetime | None:
 def unless_late(claim: Claim, due: datetime, *, now: datetime) -> datetime | None:
     """Return `due`, when a run comes due that cancels that of a claim; None if it cancels none.
 
-    With `run_all` a first attempt is not cancelled by a run that was due before `now`.
+    A first attempt of a run that is made up for is not cancelled by one that was due before `now`.
     """
-    goes_first = claim.late.misfire is Misfire.RUN_ALL and claim.attempt == 1
-    return None if due <= now and goes_first else due
+    return None if due <= now and claim.is_made_up_for else due
 
 
 def superseding_run(claim: Claim) -> datetime | None:

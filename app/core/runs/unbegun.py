@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import resumed
 from app.core.runs.unexecuted import overlapped, settled_unexecuted, superseded
 
 SLACK = timedelta(seconds=0.25)
@@ -108,7 +108,7 @@ def dropped_as_first(
     what had waited for a permit, as for that time it is not late. Return None for a run to carry
     out.
     """
-    if is_resumed(first):
+    if first.is_resumed:
         sure = resumed(first, now=since)
     else:
         sure = overlapped(first, now=since) or superseded(first, now=since, instance=instance)

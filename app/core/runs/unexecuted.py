@@ -9,7 +9,7 @@ from app.core.runs.holding import lateness_at
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import OVERLAP, Outcome, Report
 from app.core.runs.overlap import behind_cancelled, came_due, superseding, surely_superseded_at
-from app.core.runs.resume import is_resumed, resumed
+from app.core.runs.resume import resumed
 from app.core.runs.skip import skipped
 from app.core.runs.transition import ended, left_out, recorded
 
@@ -54,7 +54,7 @@ def passed_by(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlem
 
     Return None for a run to carry out.
     """
-    if is_resumed(claim):
+    if claim.is_resumed:
         return resumed(claim, now=now)
     return overlapped(claim, now=now) or missed(
         claim, now=lateness_at(claim, now=now), attendance=attendance
