@@ -17,7 +17,7 @@ create table tocsin.schema_migrations (
     breaking boolean not null default false,  -- an instance built for an older version must not run
     applied_at timestamptz not null default now()
 );
-insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34), (35), (36), (37);
+insert into tocsin.schema_migrations (version) values (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20), (21), (22), (23), (24), (25), (26), (27), (28), (29), (30), (31), (32), (33), (34), (35), (36), (37), (38);
 
 -- What `tocsin migrate` applied of db/triggers.sql, by the digests of the file and of the functions
 -- and triggers it found afterwards: where both are the same nothing is left to do, and no lock to take.
@@ -248,66 +248,79 @@ alter table tocsin.jobs add constraint jobs_within_range check (
     and greatest(next_run, scheduled_for, locked_until, last_finished_at) <= '2200-01-01 00:00Z'
 );
 
+-- The job itself, as indexes name it. An update compares every column that an index names, old and new, in case no index
+-- has to be written: 24,000 instructions of a claim and of a settlement, and in vain, as each changes when the job can be
+-- claimed. Of a whole row nothing is compared, and Postgres plans with the columns alone, as it inlines this function.
+-- See docs/adr/0141-indexes-of-whole-rows.md.
+create function tocsin.whole(job tocsin.jobs) returns tocsin.jobs language sql immutable parallel safe
+    return job;
+
 -- The claim and the wake-up: the instant a job can be claimed at, its due time or, while it is
 -- leased, the end of its lease. One index for both questions; greatest() ignores a null lease.
 -- While a job has runs of its own its plan waits for them, but not a run that has begun. Jobs of a flow have
 -- indexes of their own: of 100,000 that wait for a permit a look must not see one.
-create index jobs_claimable on tocsin.jobs (greatest(next_run, locked_until))
-    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+create index jobs_claimable on tocsin.jobs (greatest((tocsin.whole(jobs)).next_run, (tocsin.whole(jobs)).locked_until))
+    where (tocsin.whole(jobs)).next_run is not null and (tocsin.whole(jobs)).paused_at is null
+        and (tocsin.whole(jobs)).plan_error is null and ((tocsin.whole(jobs)).pending_runs = 0 or (tocsin.whole(jobs)).attempt > 0)
         and flow_key is null;
 
 -- The same of jobs of a flow, flow by flow, and of all flows together for the lists.
-create index jobs_flow on tocsin.jobs (flow_key, greatest(next_run, locked_until))
-    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+create index jobs_flow on tocsin.jobs (flow_key, greatest((tocsin.whole(jobs)).next_run, (tocsin.whole(jobs)).locked_until))
+    where (tocsin.whole(jobs)).next_run is not null and (tocsin.whole(jobs)).paused_at is null
+        and (tocsin.whole(jobs)).plan_error is null and ((tocsin.whole(jobs)).pending_runs = 0 or (tocsin.whole(jobs)).attempt > 0)
         and flow_key is not null;
-create index jobs_flow_due on tocsin.jobs (greatest(next_run, locked_until))
-    where next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0)
+create index jobs_flow_due on tocsin.jobs (greatest((tocsin.whole(jobs)).next_run, (tocsin.whole(jobs)).locked_until))
+    where (tocsin.whole(jobs)).next_run is not null and (tocsin.whole(jobs)).paused_at is null
+        and (tocsin.whole(jobs)).plan_error is null and ((tocsin.whole(jobs)).pending_runs = 0 or (tocsin.whole(jobs)).attempt > 0)
         and flow_key is not null;
 
 -- The permits of each flow that are taken: its leases.
-create index jobs_flow_leases on tocsin.jobs (flow_key, locked_until)
-    where locked_until is not null and flow_key is not null;
+create index jobs_flow_leases on tocsin.jobs (flow_key, ((tocsin.whole(jobs)).locked_until))
+    where (tocsin.whole(jobs)).locked_until is not null and flow_key is not null;
 
 -- The same as jobs_claimable and jobs_flow for jobs of a raised priority, by level: empty where nobody has raised any.
 -- See claims.look_by_priority.
-create index jobs_raised on tocsin.jobs (flow_key, priority, greatest(locked_until, next_run))
-    where priority > 0
-        and next_run is not null and paused_at is null and plan_error is null and (pending_runs = 0 or attempt > 0);
+create index jobs_raised on tocsin.jobs
+    (flow_key, ((tocsin.whole(jobs)).priority), greatest((tocsin.whole(jobs)).locked_until, (tocsin.whole(jobs)).next_run))
+    where (tocsin.whole(jobs)).priority > 0 and (tocsin.whole(jobs)).next_run is not null and (tocsin.whole(jobs)).paused_at is null
+        and (tocsin.whole(jobs)).plan_error is null and ((tocsin.whole(jobs)).pending_runs = 0 or (tocsin.whole(jobs)).attempt > 0);
 
 -- The runs of a job that are asked for and not over, in their order. Without a foreign key, which every
 -- deletion of a job would pay for.
 create index jobs_runs on tocsin.jobs (run_of, id) where run_of is not null;
 
 -- Rows that an instance has yet to plan: nearly always empty.
-create index jobs_unplanned on tocsin.jobs (edited_at)
-    where planned_at is null and plan_error is null;
+create index jobs_unplanned on tocsin.jobs (((tocsin.whole(jobs)).edited_at))
+    where (tocsin.whole(jobs)).planned_at is null and (tocsin.whole(jobs)).plan_error is null;
 
 -- What each instance holds: as many rows as there are executions under way.
-create index jobs_leased on tocsin.jobs (locked_by) where locked_until is not null;
+create index jobs_leased on tocsin.jobs (((tocsin.whole(jobs)).locked_by)) where (tocsin.whole(jobs)).locked_until is not null;
 
 -- The states that people look for, newest first in each: as tocsin.state has it, but for leases, kinds that no
 -- instance has, and how runs stand. The same is in tocsin.is_aside and tocsin.aside_state. No healthy claim writes to
 -- it, and no settlement but the one that ends a job.
 create index jobs_aside on tocsin.jobs ((case
-        when plan_error is not null then 'invalid'
-        when paused_at is not null then 'paused'
-        when pending_runs = 0 and next_run is null and planned_at is not null then
-            case when last_outcome in ('failed', 'timed_out', 'cancelled', 'lost') then 'failed' else 'finished' end
-        when attempt > 0 then 'retrying'
+        when (tocsin.whole(jobs)).plan_error is not null then 'invalid'
+        when (tocsin.whole(jobs)).paused_at is not null then 'paused'
+        when (tocsin.whole(jobs)).pending_runs = 0 and (tocsin.whole(jobs)).next_run is null and (tocsin.whole(jobs)).planned_at is not null then
+            case when (tocsin.whole(jobs)).last_outcome in ('failed', 'timed_out', 'cancelled', 'lost') then 'failed' else 'finished' end
+        when (tocsin.whole(jobs)).attempt > 0 then 'retrying'
         else 'runs'
     end), id)
-    where run_of is null and (plan_error is not null or paused_at is not null or pending_runs > 0
-        or (next_run is null and planned_at is not null)
-        or (attempt > 0 and locked_until is null));
+    where run_of is null and ((tocsin.whole(jobs)).plan_error is not null or (tocsin.whole(jobs)).paused_at is not null
+        or (tocsin.whole(jobs)).pending_runs > 0
+        or ((tocsin.whole(jobs)).next_run is null and (tocsin.whole(jobs)).planned_at is not null)
+        or ((tocsin.whole(jobs)).attempt > 0 and (tocsin.whole(jobs)).locked_until is null));
 
 -- Jobs that go on although their last runs failed, newest first; the condition is in tocsin.failing as well. Only a run
 -- that fails, or succeeds after one that did, writes to it.
 create index jobs_failing on tocsin.jobs (id)
-    where consecutive_failures > 0 and next_run is not null and run_of is null;
+    where (tocsin.whole(jobs)).consecutive_failures > 0 and (tocsin.whole(jobs)).next_run is not null and run_of is null;
 
 -- Targets that an instance has yet to check: nearly always empty.
-create index jobs_unchecked on tocsin.jobs (kind, edited_at)
-    where unchecked and next_run is not null and planned_at is not null and plan_error is null;
+create index jobs_unchecked on tocsin.jobs (kind, ((tocsin.whole(jobs)).edited_at))
+    where (tocsin.whole(jobs)).unchecked and (tocsin.whole(jobs)).next_run is not null
+        and (tocsin.whole(jobs)).planned_at is not null and (tocsin.whole(jobs)).plan_error is null;
 
 -- Jobs of other kinds than every instance has, some of which perhaps no instance has.
 create index jobs_other_kinds on tocsin.jobs (kind, id) where kind not in ('http', 'amqp');
@@ -316,7 +329,7 @@ create index jobs_other_kinds on tocsin.jobs (kind, id) where kind not in ('http
 create index jobs_metrics on tocsin.jobs (id) where run_of is null and metadata @> '{"metrics": true}';
 
 -- Creations that are not in the audit log yet, in its order.
-create index jobs_creation on tocsin.jobs (creation) where creation is not null;
+create index jobs_creation on tocsin.jobs (((tocsin.whole(jobs)).creation)) where (tocsin.whole(jobs)).creation is not null;
 
 create unique index jobs_name on tocsin.jobs (name) where name is not null;
 create index jobs_tags on tocsin.jobs using gin (tags) where tags <> '{}';

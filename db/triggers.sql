@@ -6265,6 +6265,7 @@ comment on function tocsin.actor is 'Who acts, for the audit log: the API key th
 comment on function tocsin.refuse(text, text, text) is 'Refuses a row of tocsin.jobs (23514), naming the column, what is wrong and what to write instead.';
 comment on function tocsin.fits(jsonb, integer) is 'Whether a document has at most so many bytes as Postgres writes it out, which may be ten thousand times what is stored; found out without writing it.';
 comment on function tocsin.fits_at_once(jsonb, integer) is 'As tocsin.fits, quicker for the many documents that are short.';
+comment on function tocsin.whole(tocsin.jobs) is 'The job itself: indexes name a column of it so that an update need not compare that column.';
 comment on function tocsin.is_deep(jsonb) is 'Whether a document has more than 100 levels.';
 comment on function tocsin.refuse_unsound() is 'Refuses edits of a job that break a rule of tocsin.broken_rule, where its constraint does not judge the row.';
 comment on function tocsin.is_loggable(timestamptz, bigint, text, text, text, text[], jsonb, jsonb) is 'Whether an entry is within what the audit log holds at most.';

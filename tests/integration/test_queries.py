@@ -269,3 +269,21 @@ def test_statements_have_the_parts_that_they_name() -> None:
 def test_a_part_that_is_not_above_is_a_mistake() -> None:
     with pytest.raises(KeyError, match="wanted"):
         parse_queries("group", "-- name: some\nselect {wanted}\n")
+
+
+async def test_an_update_of_a_job_compares_few_columns(any_database: str) -> None:
+    connection = await asyncpg.connect(any_database)
+    definitions = await connection.fetchval(
+        """select string_agg(pg_get_indexdef(indexrelid), ' ')
+           from pg_index where indrelid = 'tocsin.jobs'::regclass"""
+    )
+    columns = await connection.fetchval(
+        """select array_agg(attname::text) from pg_attribute
+           where attrelid = 'tocsin.jobs'::regclass and attnum > 0"""
+    )
+    await connection.close()
+
+    behind_a_row = r"'\w+'|\((?:tocsin\.)?whole\(jobs\.\*\)\)\.\w+"
+    named = re.findall(r"\w+", re.sub(behind_a_row, "", definitions))
+
+    assert {*named} & {*columns} == {"id", "name", "tags", "metadata", "kind", "run_of", "flow_key"}
