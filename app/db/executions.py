@@ -14,6 +14,8 @@ from app.errors import ExecutionNotFound
 from app.wire.executions import Execution
 
 INT8_MAX = 2**63 - 1
+NEAR = 2000
+"""How far around an execution the others of its run are searched for: so many of its job."""
 TAGS = msgspec.json.Decoder(list[str])
 
 
@@ -120,6 +122,22 @@ async def list_around(db: Database, one: Execution, *, limit: int) -> list[Execu
     before = await list_page(db, same, before=min(one.id + 1, INT8_MAX), limit=limit)
     later = await db.fetch("executions.later", job_id=one.job_id, execution_id=one.id, limit=limit)
     return [*(execution(row) for row in reversed(later)), *before.items]
+
+
+async def list_of_run(db: Database, one: Execution, *, limit: int) -> list[Execution]:
+    """List up to `limit` executions of the run of one, the newest first.
+
+    They are searched for among `NEAR` executions of its job that began before it and after it.
+    """
+    rows = await db.fetch(
+        "executions.of_run",
+        job_id=one.job_id,
+        execution_id=one.id,
+        scheduled_for=one.scheduled_for,
+        window=NEAR,
+        limit=limit,
+    )
+    return [execution(row) for row in rows]
 
 
 async def cancel(db: Runner, execution_id: int, *, retry: bool) -> bool:

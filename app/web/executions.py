@@ -85,15 +85,16 @@ async def execution_page(
     one = await executions.find(reader, id)
     caller: Caller = request.scope["user"]
     may_see = Scope.ADMIN in caller.scopes and one.outcome is not Outcome.SUCCEEDED
-    around, edited, became = await asyncio.gather(
+    around, tries, edited, became = await asyncio.gather(
         seen_once(executions.list_around(reader, one, limit=STRIP_BARS)),
+        seen_once(executions.list_of_run(reader, one, limit=ON_A_PAGE)),
         seen_edits(reader, one.job_id, may_see=may_see),
         what_became(reader, one),
     )
     listed = around.value or [one]
     so_far = [each for each in listed if each.id <= one.id]
     success = last_success(so_far)
-    attempts = [each for each in listed if each.scheduled_for == one.scheduled_for]
+    attempts = tries.value or [one]
     told = {each.id for each in attempts} if len(attempts) > 1 else set[int]()
     return page(
         request,
@@ -102,6 +103,7 @@ async def execution_page(
         reasons=[each for each in became or () if each.facts.execution_id not in told],
         is_kept=became is not None,
         around=around,
+        tries=tries,
         attempts=attempts,
         last_success=success,
         changes=changes_since(success, so_far, edited.value or (), until=one.finished_at),

@@ -95,6 +95,22 @@ from (
 ) e left join tocsin.jobs j on j.id = e.job_id
 order by e.id;
 
+-- name: of_run
+-- The executions of a run, the latest first, among those of its job that are the nearest to one of them.
+{read}
+from (
+    (select * from tocsin.executions x
+    where x.job_id = :job_id::uuid and x.id > :execution_id::bigint
+    order by x.id limit :window::bigint)
+    union all
+    (select * from tocsin.executions x
+    where x.job_id = :job_id::uuid and x.id <= :execution_id::bigint
+    order by x.id desc limit :window::bigint)
+) e left join tocsin.jobs j on j.id = e.job_id
+where e.scheduled_for = :scheduled_for::timestamptz
+order by e.id desc
+limit :limit::bigint;
+
 -- name: known_job
 -- A deleted job is known by its executions.
 select exists (select from tocsin.jobs where id = :job_id::uuid and run_of is null)

@@ -144,6 +144,9 @@ async def test_an_execution_shows_its_run_and_what_led_up_to_it(
         answer = await api.post("/v1/keys", json={"name": "other", "scopes": ["read"]})
         eye = {"Authorization": f"Bearer {answer.json()['key']}"}
         unseen = (await api.get(f"/executions/{third}", headers=eye)).text
+        await connection.execute(OF_OTHER_RUNS, job_id)
+        far = await executed(connection, job_id, now, outcome="failed", fence=100)
+        far_away = (await api.get(f"/executions/{far}")).text
         await connection.execute("delete from tocsin.jobs")
         gone = (await api.get(f"/executions/{third}")).text
         log = (await api.get("/audit")).text
@@ -153,14 +156,22 @@ async def test_an_execution_shows_its_run_and_what_led_up_to_it(
     assert "<ins>40</ins>" in changes
     assert "<ins>50</ins>" not in changes, "which was later"
     assert all("What changed since" not in one for one in (shown[good], shown[first], unseen))
-    attempts = shown[third].partition("The attempts of this run")[2].partition("</section>")[0]
-    assert f'href="/executions/{second}"' in attempts
-    assert attempts.count("<tr>") == 3
+    for one, many in ((shown[third], 2), (far_away, 3)):
+        attempts = one.partition("The attempts of this run")[2].partition("</section>")[0]
+        assert f'href="/executions/{second}"' in attempts
+        assert attempts.count("<tr>") == many + 1
     assert f'href="https://traces/?id={third}"' in shown[third]
     assert f'href="/jobs/{job_id}"' in shown[third]
     for page in (gone, log):
         assert f'href="/jobs/{job_id}"' not in page, "which leads to nothing"
     assert "a job that was deleted" in gone
+
+
+OF_OTHER_RUNS = """
+insert into tocsin.executions
+    (job_id, fence, kind, scheduled_for, attempt, outcome, started_at, finished_at)
+select $1, 3 + n, 'http', now() + n * interval '1 second', 1, 'succeeded', now(), clock_timestamp()
+from generate_series(1, 60) as n"""
 
 
 async def executed(
