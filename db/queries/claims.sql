@@ -31,7 +31,7 @@ returning j.id, j.run_of, j.name, j.kind, w.target,
     j.resumed_at, j.resume_missed, j.calendars, j.on_closed, j.min_gap_seconds::float8 as min_gap_seconds,
     case when w.execution_id is not null then json_build_object(
         'id', w.execution_id, 'job_id', coalesce(j.run_of, j.id), 'fence', j.fence - 1, 'kind', j.kind,
-        'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', tocsin.earliest_start(w.claimed_at, j.next_run),
+        'scheduled_for', w.claimed_for, 'attempt', w.claimed_attempt, 'started_at', tocsin.earliest_start(w.claimed_at, case when w.claimed_for < w.claimed_at then j.next_run else w.claimed_for end),
         'instance', w.locked_by, 'lease_ended_at', w.locked_until) end as lost
 
 -- part: pausing

@@ -40,6 +40,7 @@ declare
     actor constant text :=
         left(coalesce(nullif(current_setting('tocsin.actor', true), ''), 'user ' || session_user), 200);
     cause constant text := coalesce(nullif(current_setting('tocsin.cancelled_for', true), ''), 'cancelled');
+    earliest constant timestamptz := tocsin.earliest_start(old.claimed_at, old.next_run);
     woke boolean;
     broken text[];
 begin
@@ -54,7 +55,8 @@ begin
         coalesce(old.claimed_for, old.scheduled_for, old.next_run, moment),
         coalesce(old.claimed_attempt, greatest(old.attempt, 1)),
         case when cancelled then 'cancelled' else 'lost' end, case when cancelled then cause else 'lease' end,
-        least(moment, tocsin.earliest_start(old.claimed_at, old.next_run)), moment, old.locked_by,
+        -- Claims are made ahead of their instants: what is cancelled before its own has not begun.
+        case when not cancelled or earliest <= moment then least(moment, earliest) end, moment, old.locked_by,
         case when cancelled and cause = 'overlap' then
                 format('%s asked for another run with the overlap cancel_other; was cut off on instance %s', actor, old.locked_by)
             when cancelled then format('%s cancelled this execution on instance %s', actor, old.locked_by)

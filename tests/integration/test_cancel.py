@@ -77,6 +77,29 @@ async def test_a_one_off_that_is_cancelled_is_over_and_on_record(
     assert (await look_once(session)).claims == []
 
 
+async def test_what_is_cancelled_before_its_instant_has_not_begun(
+    session: Session, connection: asyncpg.Connection
+) -> None:
+    run_at = await connection.fetchval("select now() + interval '0.9 s'")
+    job_id = await insert_job(connection, run_at=run_at)
+    [claim] = (
+        await claims.look(
+            session,
+            limit=1,
+            ahead_seconds=1.0,
+            lease_seconds=LEASE_SECONDS,
+            kinds=("http",),
+            instance="one",
+        )
+    ).claims
+
+    await connection.fetch(CANCEL, claim.execution_id)
+
+    [row] = await execution_rows(connection, job_id)
+    assert (row["outcome"], row["started_at"], row["instance"]) == ("cancelled", None, "one")
+    assert row["finished_at"] < run_at
+
+
 async def test_the_holder_is_told_that_its_lease_is_lost_and_nothing_is_claimed_before_it_lets_go(
     session: Session, db: Database, connection: asyncpg.Connection
 ) -> None:
