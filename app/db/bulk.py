@@ -88,6 +88,17 @@ async def cancel(db: Runner, id: UUID) -> bool:
     return bool(await db.fetch("bulk.cancel", id=id))
 
 
+class Taken(Struct, frozen=True, kw_only=True):
+    """What an instance was given to work on."""
+
+    actions: dict[UUID, bool]
+    """These actions, and of each whether it starts runs."""
+    leaves_some: bool
+    """Whether there are others that no instance works on."""
+    has_others: bool
+    """Whether there are others."""
+
+
 async def take(  # noqa: PLR0913 - one keyword for each parameter of the query
     db: Runner,
     *,
@@ -96,11 +107,10 @@ async def take(  # noqa: PLR0913 - one keyword for each parameter of the query
     starting: Collection[str],
     limit: int,
     starting_limit: int,
-) -> tuple[dict[UUID, bool], bool]:
-    """Take actions that no instance works on, beside `mine`; say of each if it is a starting one.
+) -> Taken:
+    """Take actions that no instance works on, beside `mine`.
 
-    Up to `starting_limit` of the actions called `starting`, and up to `limit` of the others. Also
-    return whether others remain, which another instance works on, or which are too many.
+    Up to `starting_limit` of the actions called `starting`, and up to `limit` of the others.
     """
     rows = await db.fetch(
         "bulk.take",
@@ -111,8 +121,19 @@ async def take(  # noqa: PLR0913 - one keyword for each parameter of the query
         starting_limit=starting_limit,
         lease_seconds=LEASE_SECONDS,
     )
-    taken = {row["id"]: row["is_starting"] for row in rows if row["id"] is not None}
-    return taken, rows[0]["has_others"]
+    return Taken(
+        actions={row["id"]: row["is_starting"] for row in rows if row["id"] is not None},
+        leaves_some=rows[0]["leaves_some"],
+        has_others=rows[0]["has_others"],
+    )
+
+
+async def extend(db: Runner, ids: Collection[UUID], *, instance: str) -> set[UUID]:
+    """Extend the leases of actions, and return those that are still this instance's."""
+    rows = await db.fetch(
+        "bulk.extend", ids=list(ids), instance=instance, lease_seconds=LEASE_SECONDS
+    )
+    return {row["id"] for row in rows}
 
 
 @asynccontextmanager

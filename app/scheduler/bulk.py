@@ -1,6 +1,7 @@
 """Works on bulk actions, each of them by one instance at a time, under a lease."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from time import monotonic
 from uuid import UUID
@@ -27,11 +28,18 @@ from app.timers import Monotonic
 from app.vault import SecretKeys
 from app.wire.bulk import STARTING
 
-MAX_AT_ONCE = 4
-"""How many actions an instance works on side by side: one that takes hours keeps no other. So many
-of those that start runs, which take hours where they are asked to, and so many of the others."""
+AT_ONCE = 4
+"""How many actions of an instance take a step at a time, and how many of each sort it takes where
+other instances may have turns free."""
+MAX_TAKEN = 50
+"""How many actions an instance works on by turns: so many of those that start runs, which take
+hours where they are asked to, and so many of the others."""
+MORE_SECONDS = 0.5
+"""How long actions wait for an instance that has turns free, before one takes more of them."""
 AGAIN_SECONDS = LEASE_SECONDS / 2
 """The wait before actions are asked for again while other instances work on some."""
+EXTEND_SECONDS = LEASE_SECONDS / 3
+"""How often the leases of actions under way are extended: they may rest, or wait for a turn."""
 MAX_SECONDS = 300.0
 """The longest time between two questions for actions; a notification tells of most."""
 OUTAGE_SECONDS = 1.0
@@ -50,6 +58,23 @@ async def keep_bulk(
     await BulkWorker(
         db, observers, keys, instance=instance, told=told, clock=monotonic
     ).keep_working()
+
+
+class Running:
+    """An action that this instance works on."""
+
+    def __init__(self, starts_runs: bool) -> None:  # noqa: FBT001 - there is nothing else
+        self.starts_runs = starts_runs
+        self.lost = asyncio.Event()
+        """Set once it has ended, or is another instance's."""
+
+    def __repr__(self) -> str:
+        return f"<Running{', lost' if self.lost.is_set() else ''}>"
+
+
+def room(many: int, *, more: int) -> int:
+    """Return how many actions of a sort to take beside so many, or `more` if that is `AT_ONCE`."""
+    return AT_ONCE - many if many < AT_ONCE else max(min(more, MAX_TAKEN - many), 0)
 
 
 class BulkWorker:
@@ -72,8 +97,12 @@ class BulkWorker:
         self.told = told
         self.monotonic = clock
         self.database_clock = PolledClock(db)
-        self.running: dict[UUID, bool] = {}
-        """The actions under way, and of each whether it starts runs."""
+        self.running: dict[UUID, Running] = {}
+        """The actions under way."""
+        self.turns = asyncio.Semaphore(AT_ONCE)
+        """Lets actions take steps."""
+        self.left_at: float | None = None
+        """Since when actions are left to instances that have turns free, monotonic seconds."""
 
     def __repr__(self) -> str:
         return f"<BulkWorker: {len(self.running)} actions>"
@@ -85,6 +114,7 @@ class BulkWorker:
         """
         wait = MAX_SECONDS
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.keep_extending(), name="extend bulk")
             try:
                 while True:
                     await wait_and_clear(self.told, seconds=wait)
@@ -94,24 +124,50 @@ class BulkWorker:
 
     async def take(self, tasks: asyncio.TaskGroup) -> float:
         """Begin to work on actions that no instance has; return how soon to ask again, in s."""
-        starting = sum(self.running.values())
+        starting = sum(one.starts_runs for one in self.running.values())
+        left_seconds = 0.0 if self.left_at is None else self.monotonic() - self.left_at
+        more = AT_ONCE if left_seconds >= MORE_SECONDS else 0
         try:
-            taken, has_others = await bulk.take(
+            taken = await bulk.take(
                 self.db,
                 instance=self.instance,
                 mine=list(self.running),
                 starting=STARTING,
-                limit=MAX_AT_ONCE - (len(self.running) - starting),
-                starting_limit=MAX_AT_ONCE - starting,
+                limit=room(len(self.running) - starting, more=more),
+                starting_limit=room(starting, more=more),
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, jobs go on
             if not is_outage(error):
                 self.observers.tell(faulted("bulk", error))
             return AGAIN_SECONDS
-        self.running |= taken
-        for id in taken:
+        for id, starts_runs in taken.actions.items():
+            self.running[id] = Running(starts_runs)
             tasks.create_task(self.work(id), name=f"bulk {id}")
-        return AGAIN_SECONDS if has_others else MAX_SECONDS
+        if not taken.leaves_some:
+            self.left_at = None
+            return AGAIN_SECONDS if taken.has_others else MAX_SECONDS
+        if self.left_at is None or more:
+            self.left_at = self.monotonic()
+        return MORE_SECONDS
+
+    async def keep_extending(self) -> None:
+        """Extend the leases of the actions under way again and again; ends only when cancelled."""
+        while True:
+            await asyncio.sleep(EXTEND_SECONDS)
+            if ids := list(self.running):
+                await self.extend(ids)
+
+    async def extend(self, ids: Collection[UUID]) -> None:
+        """Extend the leases of some actions; work no more on those that are others' by now."""
+        try:
+            mine = await bulk.extend(self.db, ids, instance=self.instance)
+        except Exception as error:  # noqa: BLE001 - steps extend the leases as well
+            if not is_outage(error):
+                self.observers.tell(faulted("bulk", error))
+            return
+        for id in ids:
+            if id not in mine and (one := self.running.get(id)) is not None:
+                one.lost.set()
 
     async def leave(self) -> None:
         """Leave the actions under way to other instances, as this one stops."""
@@ -173,6 +229,8 @@ class BulkWorker:
             instance=self.instance,
             reached=await bulk.read_reached(self.db, id),
             rate=request.rate if request.action in STARTING else None,
+            turns=self.turns,
+            lost=self.running[id].lost,
             clock=self.monotonic,
         )
         if await steps.take_all():

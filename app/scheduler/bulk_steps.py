@@ -4,13 +4,17 @@ A step is one transaction: it changes some jobs and writes down how far the acti
 whatever dies, each job is touched at most once; an instance that comes back late finds that its
 step was taken. What one job refuses undoes the step, which is taken again with fewer jobs, and in
 the end without that one.
+
+The actions of an instance take turns: a turn is a step and the rest that others are due for it. So
+a small action is done soon beside large ones, and many weigh no more than a few.
 """
 
 import asyncio
+from contextlib import suppress
 from uuid import UUID
 
 from app.db import Database, bulk
-from app.db.bulk import LEASE_SECONDS, Done
+from app.db.bulk import Done
 from app.db.isolating import is_outage, reason
 from app.errors import LockedByOthers
 from app.jobs.bulk import Held, Part, Work, problem_of
@@ -24,10 +28,10 @@ DUTY = 0.5
 """The part of the time that an action may be at work."""
 TRIES = 6
 """How often a job is tried that is locked, or edited by others, before the action goes on."""
+MAX_WAITS = 3
+"""How often the wait for what cannot be done yet is doubled."""
 RETRY_SECONDS = 0.1
 """The first wait before such a job is tried again; doubled each time."""
-EXTEND_SECONDS = LEASE_SECONDS / 3
-"""How often the lease of an action that rests is extended."""
 
 
 class Steps:
@@ -42,6 +46,8 @@ class Steps:
         instance: str,
         reached: str | None,
         rate: float | None,
+        turns: asyncio.Semaphore,
+        lost: asyncio.Event,
         clock: Monotonic,
     ) -> None:
         self.db = db
@@ -51,10 +57,21 @@ class Steps:
         self.reached = reached
         self.rate = rate
         """How many runs it may start in a second; None: it starts none."""
+        self.turns = turns
+        """Lets a few actions of the instance take a turn at a time, in the order in which they ask.
+        """
+        self.lost = lost
+        """Set once the action has ended, or is another instance's."""
         self.clock = clock
         self.most = STEP_JOBS if rate is None else max(1, min(STEP_JOBS, int(rate)))
         self.size = self.most
         self.tries = 0
+        self.waits = 0
+        """How often in a row there was nothing that could be done yet."""
+        self.is_over = False
+        """Whether the last step was taken, or can be taken by this instance no more."""
+        self.is_done = False
+        """Whether the last step was taken."""
 
     def __repr__(self) -> str:
         return f"<Steps of {self.id}: reached {self.reached}>"
@@ -65,32 +82,38 @@ class Steps:
         Raises:
             DatabaseUnavailable: an outage; the steps taken so far count.
         """
-        while True:
-            began = self.clock()
-            part = await self.work.read(self.db, reached=self.reached, limit=self.size)
-            if part.wait_seconds is not None:
-                if not await self.rest(part.wait_seconds):
-                    return False
-                continue
-            try:
-                done = await self.step(part)
-            except Exception as error:
-                if is_outage(error) and not isinstance(error, LockedByOthers):
-                    raise
-                if await self.is_put_off(part, error):
-                    continue
-                done = await self.pass_over(part, told(error))
-            if done is None or part.is_last:
-                return done is not None
-            self.reached, self.tries = done.reached, 0
-            self.size = min(2 * self.size, self.most)
-            if not await self.rest(self.pause(done, took=self.clock() - began)):
-                return False
+        while not self.is_over:
+            async with self.turns:
+                seconds = await self.take_turn()
+            await self.rest(seconds)
+        return self.is_done
 
-    def pause(self, done: Done, *, took: float) -> float:
-        """Return how many seconds to rest after a step that took so many."""
+    async def take_turn(self) -> float:
+        """Take a step, and rest as long as the others are due; return how many seconds to wait."""
+        began = self.clock()
+        part = await self.work.read(self.db, reached=self.reached, limit=self.size)
+        if part.wait_seconds is not None:
+            self.waits += 1
+            return part.wait_seconds * 2.0 ** min(self.waits - 1, MAX_WAITS)
+        self.waits = 0
+        try:
+            done = await self.step(part)
+        except Exception as error:
+            if is_outage(error) and not isinstance(error, LockedByOthers):
+                raise
+            seconds = self.put_off(part, error)
+            if seconds is not None:
+                return seconds
+            done = await self.pass_over(part, told(error))
+        if done is None or part.is_last:
+            self.is_over, self.is_done = True, done is not None
+            return 0.0
+        self.reached, self.tries = done.reached, 0
+        self.size = min(2 * self.size, self.most)
+        took = self.clock() - began
         rest = max(REST_SECONDS, took * (1 - DUTY) / DUTY)
-        return rest if self.rate is None else max(rest, done.changed / self.rate - took)
+        await asyncio.sleep(rest)
+        return 0.0 if self.rate is None else max(done.changed / self.rate - took - rest, 0.0)
 
     async def step(self, part: Part) -> Done | None:
         """Take one step; None if the action has ended, or is another instance's."""
@@ -103,17 +126,18 @@ class Steps:
             await bulk.end_step(transaction, self.id, done, is_last=part.is_last)
         return done
 
-    async def is_put_off(self, part: Part, error: Exception) -> bool:
-        """Prepare another try of a step that failed; False: its one job has been tried enough."""
+    def put_off(self, part: Part, error: Exception) -> float | None:
+        """Prepare another try of a step that failed, and return in how many seconds it is due.
+
+        None: its one job has been tried enough.
+        """
         if len(part.items) > 1:
             self.size = max(1, len(part.items) // 4)
-            await asyncio.sleep(REST_SECONDS)
-            return True
+            return REST_SECONDS
         self.tries += 1
         if part.items and (self.tries >= TRIES or not isinstance(error, Held | LockedByOthers)):
-            return False
-        await asyncio.sleep(RETRY_SECONDS * 2 ** min(self.tries, TRIES))
-        return True
+            return None
+        return RETRY_SECONDS * 2.0 ** min(self.tries, TRIES)
 
     async def pass_over(self, part: Part, problem: str) -> Done | None:
         """Write down that the action failed for the one job of a part, and go on behind it."""
@@ -127,25 +151,12 @@ class Steps:
             await bulk.end_step(transaction, self.id, done, is_last=part.is_last)
         return done
 
-    async def rest(self, seconds: float) -> bool:
-        """Rest between two steps; False if the action is not this instance's any more.
-
-        The lease is extended in a long rest.
-        """
-        while seconds > EXTEND_SECONDS:
-            await asyncio.sleep(EXTEND_SECONDS)
-            seconds -= EXTEND_SECONDS
-            if not await self.extend():
-                return False
-        await asyncio.sleep(seconds)
-        return True
-
-    async def extend(self) -> bool:
-        """Extend the lease; False if the action has ended, or is another instance's."""
-        async with bulk.step(
-            self.db, self.id, instance=self.instance, reached=self.reached
-        ) as transaction:
-            return transaction is not None
+    async def rest(self, seconds: float) -> None:
+        """Wait until the next turn is due, or the action is `lost`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.lost.wait()
+        self.is_over |= self.lost.is_set()
 
 
 def told(error: Exception) -> str:

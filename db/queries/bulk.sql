@@ -31,7 +31,8 @@ select cancelled.id
 from acting, tocsin.cancel_bulk(case when acting.actor is not null then :id::uuid end) as cancelled;
 
 -- name: take
--- Takes actions that nobody works on, under leases, and tells whether there are others. A lease that is longer than any is from before the clock was set back.
+-- Takes actions that nobody works on, under leases, and tells whether there are others, and such ones among these. A lease
+-- that is longer than any is from before the clock was set back.
 -- Of those that start runs (starting) up to :starting_limit, of all others up to :limit.
 with free as materialized (
     select one.id, sort.is_starting
@@ -54,11 +55,27 @@ with free as materialized (
     from free where b.id = free.id
     returning b.id, free.is_starting
 )
-select taken.id, taken.is_starting, others.many > 0 as has_others
+select taken.id, taken.is_starting, others.many > 0 as has_others, others.free > 0 as leaves_some
 from (
-    select count(*) as many from tocsin.bulk_actions b
+    select count(*) as many,
+        count(*) filter (where b.locked_until is null or b.locked_until <= clock_timestamp()
+            or b.locked_until > clock_timestamp() + 2 * :lease_seconds::float8 * interval '1 second') as free
+    from tocsin.bulk_actions b
     where b.ended_at is null and not (b.id = any(:mine::uuid[])) and b.id not in (select id from free)
 ) as others left join taken on true;
+
+-- name: extend
+-- Extends the leases of actions, but of those under a step, which does so itself, and returns those that are the instance's.
+with free as materialized (
+    select id from tocsin.bulk_actions
+    where id = any(:ids::uuid[]) and ended_at is null and locked_by = :instance::text
+    for no key update skip locked
+), extended as (
+    update tocsin.bulk_actions b
+    set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 second'
+    from free where b.id = free.id
+)
+select id from tocsin.bulk_actions where id = any(:ids::uuid[]) and ended_at is null and locked_by = :instance::text;
 
 -- name: begin_step
 -- Extends the lease, and locks the action for a transaction that waits for no other lock for longer than this, and that
