@@ -1,8 +1,8 @@
 -- The audit log.
 
 -- name: page
--- Newest first is the order of the ids. The creation of a job that was not changed since is with the
--- job itself.
+-- Newest first is the order of the ids. The creation of a job that was not changed since is with the job itself: of a
+-- job that is free by jobs_creation, of the few that are leased by jobs_leased.
 with written as (
     select id, at, actor, db_user, program, action, entity, entity_id, entity_name, changed,
         before::text as before, after::text as after
@@ -11,12 +11,25 @@ with written as (
       and (:entity_id::uuid is null or entity_id = :entity_id::uuid)
     order by id desc
     limit :limit::bigint
-), unwritten as (
-    select j.* from tocsin.jobs j
-    where j.creation is not null
+), free as (
+    select * from tocsin.jobs j
+    where j.creation is not null and j.locked_until is null
       and (:before_id::bigint is null or j.creation < :before_id::bigint)
       and (:entity_id::uuid is null or j.id = :entity_id::uuid)
     order by j.creation desc
+    limit :limit::bigint
+), leased as (
+    select * from tocsin.jobs j
+    where j.creation is not null and j.locked_until is not null
+      and (:before_id::bigint is null or j.creation < :before_id::bigint)
+      and (:entity_id::uuid is null or j.id = :entity_id::uuid)
+    order by j.creation desc
+    limit :limit::bigint
+), unwritten as (
+    select * from free
+    union all
+    select * from leased
+    order by creation desc
     limit :limit::bigint
 )
 select * from written

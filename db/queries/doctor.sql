@@ -211,7 +211,8 @@ from (values
         (select max(execution_id) from tocsin.jobs where locked_until is not null))),
     ('audit_log_id_seq', pg_sequence_last_value('tocsin.audit_log_id_seq'), greatest(
         (select max(id) from tocsin.audit_log),
-        (select max(creation) from tocsin.jobs where creation <= 4611686018427387903)))
+        (select max(creation) from tocsin.jobs where creation <= 4611686018427387903 and locked_until is null),
+        (select max(creation) from tocsin.jobs where creation <= 4611686018427387903 and locked_until is not null)))
 ) as sequences (name, last, most)
 where coalesce(last, 0) < most;
 

@@ -12,12 +12,14 @@ from msgspec import json
 from app.core.facts import Settled
 from app.db import Database
 from app.db.kinds import record_kinds
+from app.db.listener import Session
 from app.targets.registry import SHOWN
 from tests.support.api import LATER, NIGHTLY
 from tests.support.builders import insert_job
 from tests.support.instances import StartInstance
 from tests.support.postgres import PostgresServer
 from tests.support.psql import PsqlFailed, run_psql
+from tests.support.sessions import look_once
 from tests.support.sink import Sink
 
 Psql = Callable[[str], str]
@@ -394,6 +396,21 @@ async def test_the_log_has_pages(api: httpx.AsyncClient) -> None:
     assert [one["entity_name"] for one in second["items"]] == ["job 0"]
     assert second["next_cursor"] is None
     assert (await api.get("/v1/jobs", params={"cursor": first["next_cursor"]})).status_code == 422
+
+
+async def test_creations_of_jobs_under_way_keep_their_places_in_the_log(
+    api: httpx.AsyncClient, connection: asyncpg.Connection, session: Session
+) -> None:
+    for number in range(5):
+        await insert_job(connection, name=f"job {number}")
+    claimed = [one.name for one in (await look_once(session, limit=2)).claims]
+
+    first = (await api.get("/v1/audit", params={"limit": 4})).json()
+    second = (await api.get("/v1/audit", params={"cursor": first["next_cursor"]})).json()
+
+    assert claimed == ["job 0", "job 1"]
+    names = [one["entity_name"] for one in first["items"] + second["items"]]
+    assert names == ["job 4", "job 3", "job 2", "job 1", "job 0"]
 
 
 async def test_who_sets_the_actor_without_a_right_to_the_log_is_known_as_claiming_it(

@@ -165,6 +165,29 @@ async def test_asking_for_unchecked_targets_reads_none_of_those_checked(any_data
     assert max(read for _, _, read in scans(json.decode(plan)[0]["Plan"])) == 0
 
 
+async def test_a_page_of_the_audit_log_reads_no_jobs_but_its_own_and_those_under_way(
+    any_database: str,
+) -> None:
+    connection = await asyncpg.connect(any_database)
+    await filled(connection, rows=20_000)
+    await connection.execute(
+        """alter table tocsin.jobs disable trigger all;
+           create sequence numbers;
+           update tocsin.jobs set creation = nextval('numbers');
+           update tocsin.jobs set locked_until = now() + interval '1 hour' where creation <= 100;
+           alter table tocsin.jobs enable trigger all"""
+    )
+    await connection.execute("vacuum analyze tocsin.jobs")
+    page = query("audit.page")
+    await connection.execute(f"prepare page as {page.sql}")
+    values = ", ".join("20" if name == "limit" else "null" for name in page.parameters)
+
+    plan = await connection.fetchval(f"explain (analyze, format json) execute page ({values})")
+
+    await connection.close()
+    assert max(read for _, _, read in scans(json.decode(plan)[0]["Plan"])) == 100
+
+
 @pytest.mark.parametrize("rows", [2_000, 20_000])
 async def test_a_look_at_a_backlog_reads_no_more_than_it_claims(
     any_database: str, rows: int
