@@ -307,6 +307,44 @@ comment on function tocsin.check_timezone(timezone text) is
     'An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The setting takes a name in any case, as no instance does, and turns into the name as it is spelled.';
 comment on function tocsin.refuse_nulls(job tocsin.jobs) is
     'Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but then Postgres shows the whole row, with its target, in the error and in the server''s log.';
+-- db/triggers/4_names.sql: names by which nothing could be addressed.
+
+-- Whether no job may be given this name: what follows /v1/jobs in addresses of their own, and what programs leave
+-- out of an address, with what stands before. RESERVED_NAMES in app/core/jobs/names.py are the same. A job that has one of
+-- them from before keeps it, so this is no rule of tocsin.broken_rule.
+create or replace function tocsin.is_reserved(name text)
+returns boolean language sql immutable parallel safe
+    return name in ('.', '..', 'apply', 'batch', 'plan');
+
+-- Refuses a name, in the column that the trigger names, that programs leave out of an address. What has it from before keeps it.
+create or replace function tocsin.refuse_dots()
+returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'UPDATE' and to_jsonb(new) -> tg_argv[0] = to_jsonb(old) -> tg_argv[0] then
+        return new;
+    end if;
+    raise exception using
+        errcode = 'check_violation', schema = 'tocsin', table = tg_table_name, column = tg_argv[0],
+        message = tg_argv[0] || ' cannot be . or .., which no address can have', hint = 'Choose another name.';
+end $$;
+
+create or replace trigger calendars_090_dots before insert or update of name on tocsin.calendars
+    for each row when (new.name in ('.', '..')) execute function tocsin.refuse_dots('name');
+create or replace trigger flows_090_dots before insert or update of flow_key on tocsin.flows
+    for each row when (new.flow_key in ('.', '..')) execute function tocsin.refuse_dots('flow_key');
+create or replace trigger sets_090_dots before insert or update of name on tocsin.sets
+    for each row when (new.name in ('.', '..')) execute function tocsin.refuse_dots('name');
+create or replace trigger alert_rules_090_dots before insert or update of name on tocsin.alert_rules
+    for each row when (new.name in ('.', '..')) execute function tocsin.refuse_dots('name');
+create or replace trigger alert_channels_090_dots before insert or update of name on tocsin.alert_channels
+    for each row when (new.name in ('.', '..')) execute function tocsin.refuse_dots('name');
+create or replace trigger api_keys_090_dots before insert or update of name on tocsin.api_keys
+    for each row when (new.name in ('.', '..')) execute function tocsin.refuse_dots('name');
+
+comment on function tocsin.is_reserved(name text) is
+    'Whether no job may be given this name: what follows /v1/jobs in addresses of their own, and what programs leave out of an address, with what stands before. RESERVED_NAMES in app/core/jobs/names.py are the same. A job that has one of them from before keeps it, so this is no rule of tocsin.broken_rule.';
+comment on function tocsin.refuse_dots() is
+    'Refuses a name, in the column that the trigger names, that programs leave out of an address. What has it from before keeps it.';
 -- db/triggers/4_plan.sql: plans what a person writes.
 
 -- Fills in the plan of a row that a person wrote: a one-off is due at its instant; a recurring job is left
@@ -329,8 +367,9 @@ begin
         new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
-    if new.name in ('.', '..') and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
-        perform tocsin.refuse('name', 'cannot be . or .., which no address can have', 'Choose another name.');
+    if tocsin.is_reserved(new.name) and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
+        perform tocsin.refuse('name', format('cannot be %L, which an address of the API has, or none can have', new.name),
+            'Choose another name.');
     end if;
     if tg_op = 'INSERT' then
         new.validated := false;  -- a person cannot say so
@@ -465,6 +504,9 @@ begin
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
     end if;
+    if new.flow_key in ('.', '..') and new.flow_key is distinct from old.flow_key then
+        perform tocsin.refuse('flow_key', 'cannot be . or .., which no address can have', 'Choose another key.');
+    end if;
     if new.flow_key is not null and is_soon and (tg_op = 'INSERT' or new.flow_key is distinct from old.flow_key) then
         perform tocsin.wake_flow(new.flow_key);
     elsif tg_op = 'UPDATE' and new.flow_key is null and old.flow_key is not null and is_soon then
@@ -577,8 +619,8 @@ begin
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
                     'Use 1 to 200 characters without "/".']
-            when job.name ~ '^(batch|[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})$' then
-                array['name', '%L is an address of the API or looks like an id', 'Choose another name.']
+            when job.name ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' then
+                array['name', '%L looks like an id', 'Choose another name.']
             when length(job.description) > 10000 then
                 array['description', 'is too long', 'Use at most 10000 characters.']
             -- The form alone; an instance judges the rest. Units may have a letter beyond ASCII: the micro sign.
@@ -5791,7 +5833,7 @@ comment on column tocsin.schema_functions.applied_at is 'When that was.';
 comment on table tocsin.jobs is
     'Jobs: what to do (kind, target), when (one of run_at, cron, every_seconds), and how each stands. People write the columns down to paused_at, overlap, skip_runs, skip_until, flow_key, and from jitter_seconds on; triggers and instances keep the rest. An INSERT, UPDATE or DELETE takes effect with COMMIT, which wakes the instances. A value that is out of range is refused (23514) with its column and a hint.';
 comment on column tocsin.jobs.id is 'Made by tocsin.uuid7(), so that ids are in the order of their creation.';
-comment on column tocsin.jobs.name is 'Unique where it is not null; 1 to 200 characters without "/" and control characters, and nothing that looks like an id.';
+comment on column tocsin.jobs.name is 'Unique where it is not null; 1 to 200 characters without "/" and control characters, nothing that looks like an id, and none of tocsin.is_reserved.';
 comment on column tocsin.jobs.description is 'For people; up to 10,000 characters.';
 comment on column tocsin.jobs.tags is 'Words to find jobs by and to pause them: up to 100 of up to 200 characters, without commas.';
 comment on column tocsin.jobs.metadata is 'Yours: a JSON object of up to 65,536 bytes as Postgres writes it out. Tocsin reads "metrics" (true: metrics of its own) and "traceparent".';

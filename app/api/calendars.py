@@ -11,10 +11,11 @@ from app.api.body import decode_body
 from app.api.parameters import Clock, Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
+from app.core.jobs.names import calendar_name_error
 from app.core.schedule.calendars import work_out
 from app.db import calendars
 from app.errors import FieldError, InvalidInput
-from app.wire.calendars import NAME, Calendar, CalendarDocument, CalendarPage
+from app.wire.calendars import Calendar, CalendarDocument, CalendarPage
 from app.wire.pages import CALENDARS
 
 Name = Annotated[
@@ -35,11 +36,8 @@ Name = Annotated[
 )
 async def put_calendar(request: ApiRequest, db: Db, clock: Clock, name: Name) -> Response[Calendar]:
     """It counts for every run that comes due from now on; what waits for its times is replanned."""
-    if not NAME.fullmatch(name):
-        message = (
-            'must have 1 to 100 characters, no slash, comma or control character, no "!" first'
-        )
-        raise InvalidInput(FieldError(field="name", message=message))
+    if error := calendar_name_error(name):
+        raise InvalidInput(FieldError(field="name", message=error))
     given = await decode_body(request, CalendarDocument)
     if errors := [*given.errors()]:
         raise InvalidInput(*errors)

@@ -9,7 +9,7 @@ from app.api.body import decode_action, decode_body
 from app.api.parameters import Clock, Cursor, Db, Limit
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
-from app.core.jobs.names import FLOW_KEY
+from app.core.jobs.names import flow_key_error
 from app.db import flow_limits
 from app.errors import FieldError, InvalidInput
 from app.jobs.pauses import check_until
@@ -33,9 +33,8 @@ def check_key(flow_key: str) -> None:
     Raises:
         InvalidInput: for `flow_key`.
     """
-    if not FLOW_KEY.fullmatch(flow_key.replace("*", "-")):
-        message = "must have 1 to 200 characters, no slash and no control character"
-        raise InvalidInput(FieldError(field="flow_key", message=message))
+    if error := flow_key_error(flow_key, may_be_pattern=True):
+        raise InvalidInput(FieldError(field="flow_key", message=error))
 
 
 @put(

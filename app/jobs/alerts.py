@@ -5,7 +5,7 @@ from typing import Any
 from app.core.alerts.presets import Preset, kind_of, target_errors
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import same
-from app.core.jobs.names import MAX_NAME_LENGTH, NAME
+from app.core.jobs.names import name_error
 from app.core.secrets.masking import mask
 from app.db import alert_rules, jobs
 from app.db.alert_rules import StoredChannel, read_target
@@ -31,9 +31,8 @@ def check_name(name: str) -> None:
     Raises:
         InvalidInput: naming the field.
     """
-    if not NAME.fullmatch(name):
-        message = f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-        raise InvalidInput(FieldError(field="name", message=message))
+    if error := name_error(name):
+        raise InvalidInput(FieldError(field="name", message=error))
 
 
 async def put_rule(db: Runner, name: str, document: RuleDocument) -> tuple[AlertRule, bool]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from app.core.jobs.job import JobDocument
-from app.core.jobs.names import name_error
+from app.core.jobs.names import form_error
 from app.db import Database
 from app.db.clock import PolledClock
 from app.errors import EditConflict, FieldError, InvalidInput, JobNotFound, NameTaken, StateConflict
@@ -17,12 +17,12 @@ from app.vault import SecretKeys
 
 
 def check_put_name(name: str) -> None:
-    """Refuse a name that no job can have.
+    """Refuse a name that no job has, nor has had: others can be replaced, if not created.
 
     Raises:
         InvalidInput: naming the field.
     """
-    if error := name_error(name):
+    if error := form_error(name):
         raise InvalidInput(FieldError(field="name", message=error))
 
 

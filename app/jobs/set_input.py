@@ -1,6 +1,7 @@
 """Reads sets as files and clients write them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,7 +9,13 @@ from msgspec import Raw, Struct, field
 
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.job import JobDocument
-from app.core.jobs.names import FLOW_KEY, MAX_NAME_LENGTH, NAME, job_id, name_error
+from app.core.jobs.names import (
+    calendar_name_error,
+    flow_key_error,
+    form_error,
+    job_id,
+    name_error,
+)
 from app.core.sets.plan import Key, MemberKind, Prune, taken_over
 from app.core.sets.shorthand import at_length, check_kind, completed, defaults_for, kind_in, placed
 from app.errors import FieldError, InvalidInput
@@ -16,7 +23,6 @@ from app.jobs.alerts import check_channel
 from app.jobs.inline_secrets import inline_secrets
 from app.targets.registry import KINDS
 from app.vault import Referring
-from app.wire import calendars
 from app.wire.alerts import ChannelDocument, RuleDocument
 from app.wire.calendars import CalendarDocument
 from app.wire.flows import FlowLimits
@@ -60,9 +66,8 @@ def read_set(body: bytes) -> Desired:
     """
     outline: Any = read(body, SetOutline, levels=len(body), shown=SetRequest)
     errors: list[FieldError] = []
-    if not NAME.fullmatch(outline.set):
-        message = f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-        errors.append(FieldError(field="set", message=message))
+    if error := name_error(outline.set):
+        errors.append(FieldError(field="set", message=error))
     reading = Reading(errors)
     for kind, field_name in PLURALS.items():
         most = MAX_JOBS if kind is MemberKind.JOB else MAX_OTHERS
@@ -158,7 +163,7 @@ def job_of(name: str, written: dict[str, Any]) -> JobDocument:
     Raises:
         InvalidInput: naming every field that is wrong.
     """
-    if error := name_error(name):
+    if error := form_error(name):
         raise InvalidInput(FieldError(field="", message=error))
     document = read(msgspec.json.encode(written), JobDocument)
     if document.kind in KINDS and (
@@ -168,11 +173,11 @@ def job_of(name: str, written: dict[str, Any]) -> JobDocument:
     return msgspec.structs.replace(document, name=name)
 
 
-SHAPES: Mapping[MemberKind, Callable[[str], object]] = {
-    MemberKind.CALENDAR: calendars.NAME.fullmatch,
-    MemberKind.FLOW: lambda key: FLOW_KEY.fullmatch(key.replace("*", "-")),
-    MemberKind.CHANNEL: NAME.fullmatch,
-    MemberKind.RULE: NAME.fullmatch,
+NAME_ERRORS: Mapping[MemberKind, Callable[[str], str | None]] = {
+    MemberKind.CALENDAR: calendar_name_error,
+    MemberKind.FLOW: partial(flow_key_error, may_be_pattern=True),
+    MemberKind.CHANNEL: name_error,
+    MemberKind.RULE: name_error,
 }
 
 
@@ -182,6 +187,5 @@ def check_name(kind: MemberKind, name: str) -> None:
     Raises:
         InvalidInput: for the member as a whole.
     """
-    if not SHAPES[kind](name):
-        message = f"cannot be the name of a {kind}: no slash and no control character is allowed"
-        raise InvalidInput(FieldError(field="", message=message))
+    if error := NAME_ERRORS[kind](name):
+        raise InvalidInput(FieldError(field="", message=f"is no name of a {kind}: it {error}"))

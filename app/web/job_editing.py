@@ -59,7 +59,7 @@ class Typed(Struct, frozen=True, kw_only=True):
     errors: tuple[FieldError, ...] = ()
 
 
-@get("/jobs/new", opt={"scope": Scope.WRITE})
+@get("/new-job", opt={"scope": Scope.WRITE})
 async def new_job_page(  # noqa: PLR0913 - one parameter for each of the query's
     *,
     request: ApiRequest,
@@ -105,7 +105,7 @@ def sample_job(request: ApiRequest) -> Document:
     return {name: Raw(json.encode(value)) for name, value in given.items()}
 
 
-@post("/jobs/new", status_code=200, opt={"scope": Scope.WRITE})
+@post("/new-job", status_code=200, opt={"scope": Scope.WRITE})
 async def create_job(
     request: ApiRequest, db: Db, reader: Reader, clock: Clock, secret_keys: Keys
 ) -> Response[bytes] | Redirect:
@@ -198,7 +198,7 @@ async def show_conflict(
     )
 
 
-@post("/jobs/preview", status_code=200, opt={"scope": Scope.WRITE, "acts": False})
+@post("/new-job/preview", status_code=200, opt={"scope": Scope.WRITE, "acts": False})
 async def preview_job(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
     """Show what comes of a job as it is typed, as a part of the page."""
     typed = await by_length(request, read_typed, await form_of(request))

@@ -1,6 +1,5 @@
 """Calendars as clients write and read them."""
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
@@ -11,7 +10,6 @@ from app.core.schedule.calendars import PARTS, CalendarRules
 from app.errors import FieldError
 from app.wire.pages import Page
 
-NAME = re.compile(r"[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]{0,99}")
 MAX_ICAL_BYTES = 256 * 1024
 Part = Annotated[str, Meta(min_length=1, max_length=500)]
 

@@ -20,8 +20,9 @@ begin
         new.overlap, new.on_closed) > 0 then
         perform tocsin.refuse_nulls(new);
     end if;
-    if new.name in ('.', '..') and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
-        perform tocsin.refuse('name', 'cannot be . or .., which no address can have', 'Choose another name.');
+    if tocsin.is_reserved(new.name) and new.name is distinct from old.name then  -- a job of 0.1.0 may have it
+        perform tocsin.refuse('name', format('cannot be %L, which an address of the API has, or none can have', new.name),
+            'Choose another name.');
     end if;
     if tg_op = 'INSERT' then
         new.validated := false;  -- a person cannot say so
@@ -155,6 +156,9 @@ begin
     is_soon := tocsin.is_soon(new, moment);
     if tg_op = 'INSERT' and is_soon then
         woke := tocsin.wake();
+    end if;
+    if new.flow_key in ('.', '..') and new.flow_key is distinct from old.flow_key then
+        perform tocsin.refuse('flow_key', 'cannot be . or .., which no address can have', 'Choose another key.');
     end if;
     if new.flow_key is not null and is_soon and (tg_op = 'INSERT' or new.flow_key is distinct from old.flow_key) then
         perform tocsin.wake_flow(new.flow_key);

@@ -59,8 +59,8 @@ begin
             when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
                 array['name', 'is empty, too long or has a slash or control character',
                     'Use 1 to 200 characters without "/".']
-            when job.name ~ '^(batch|[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})$' then
-                array['name', '%L is an address of the API or looks like an id', 'Choose another name.']
+            when job.name ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' then
+                array['name', '%L looks like an id', 'Choose another name.']
             when length(job.description) > 10000 then
                 array['description', 'is too long', 'Use at most 10000 characters.']
             -- The form alone; an instance judges the rest. Units may have a letter beyond ASCII: the micro sign.

@@ -18,7 +18,7 @@ comment on column tocsin.schema_functions.applied_at is 'When that was.';
 comment on table tocsin.jobs is
     'Jobs: what to do (kind, target), when (one of run_at, cron, every_seconds), and how each stands. People write the columns down to paused_at, overlap, skip_runs, skip_until, flow_key, and from jitter_seconds on; triggers and instances keep the rest. An INSERT, UPDATE or DELETE takes effect with COMMIT, which wakes the instances. A value that is out of range is refused (23514) with its column and a hint.';
 comment on column tocsin.jobs.id is 'Made by tocsin.uuid7(), so that ids are in the order of their creation.';
-comment on column tocsin.jobs.name is 'Unique where it is not null; 1 to 200 characters without "/" and control characters, and nothing that looks like an id.';
+comment on column tocsin.jobs.name is 'Unique where it is not null; 1 to 200 characters without "/" and control characters, nothing that looks like an id, and none of tocsin.is_reserved.';
 comment on column tocsin.jobs.description is 'For people; up to 10,000 characters.';
 comment on column tocsin.jobs.tags is 'Words to find jobs by and to pause them: up to 100 of up to 200 characters, without commas.';
 comment on column tocsin.jobs.metadata is 'Yours: a JSON object of up to 65,536 bytes as Postgres writes it out. Tocsin reads "metrics" (true: metrics of its own) and "traceparent".';

@@ -57,7 +57,7 @@ async def test_a_test_is_sent_from_the_form_and_shown_beside_it(
     page: Page, site: Site, person: asyncpg.Connection
 ) -> None:
     id = await put(site, f"tried-{uuid4()}")
-    await page.goto("/jobs/new")
+    await page.goto("/new-job")
     await page.get_by_label("URL").fill(f"{site.address}/health/live")
     await page.get_by_label("Method").select_option("GET")
     await press(page, "Send a test")
@@ -76,7 +76,7 @@ async def test_the_form_and_the_job_after_a_test_have_no_barriers_and_fit_a_smal
     async with opened(
         chromium, site.address, color_scheme="dark", viewport={"width": 320, "height": 640}
     ) as (page, _):
-        await page.goto("/jobs/new")
+        await page.goto("/new-job")
         await page.get_by_label("URL").fill(f"{site.address}/health/live")
         await press(page, "Send a test")
         await expect(page.locator("#tested")).to_contain_text("blocked")
@@ -97,7 +97,7 @@ async def test_a_job_is_created_field_by_field_and_what_was_wrong_is_said_beside
     page: Page, person: asyncpg.Connection
 ) -> None:
     name = f"made-{uuid4()}"
-    await page.goto("/jobs/new")
+    await page.goto("/new-job")
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("Tags").fill("billing, nightly")
     await page.get_by_label("Cron", exact=True).fill("0 3")
@@ -120,7 +120,7 @@ async def test_a_job_is_created_field_by_field_and_what_was_wrong_is_said_beside
 
 async def test_words_and_runs_show_as_one_types(chromium: Browser, site: Site) -> None:
     async with opened(chromium, site.address, timezone_id="Asia/Tokyo") as (page, said):
-        await page.goto("/jobs/new")
+        await page.goto("/new-job")
         await page.get_by_label("Cron", exact=True).fill("30 2 * * *")
         await page.get_by_label("By the clocks of").fill("America/New_York")
         shown = page.locator("#preview")
@@ -141,7 +141,7 @@ async def test_json_and_form_show_the_same_job_and_kinds_keep_what_was_typed(
     page: Page, person: asyncpg.Connection
 ) -> None:
     name = f"json-{uuid4()}"
-    await page.goto("/jobs/new")
+    await page.goto("/new-job")
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("URL").fill("amqp://h/")
     await press(page, "amqp")
@@ -217,7 +217,7 @@ async def test_a_crowded_minute_is_advised_against(
     )
     form = {"how": "cron", "cron": "0 5 1 1 *", "kind": "http", "starts_at": "2031-01-01T00:00:00Z"}
     async with httpx.AsyncClient(base_url=site.address) as api:
-        answer = await api.post("/jobs/preview", data=form)
+        answer = await api.post("/new-job/preview", data=form)
     assert "05:00 has 30 other jobs: jitter_seconds, or H as its minute" in answer.text
 
 
@@ -237,7 +237,7 @@ async def test_forms_have_no_barriers_in_either_theme_and_fit_a_small_phone(
     chromium: Browser, site: Site
 ) -> None:
     id = await put(site, "seen", jitter_seconds=5)
-    for scheme, address in (("light", "/jobs/new?kind=smtp"), ("dark", f"/jobs/{id}/edit")):
+    for scheme, address in (("light", "/new-job?kind=smtp"), ("dark", f"/jobs/{id}/edit")):
         async with opened(
             chromium, site.address, color_scheme=scheme, viewport={"width": 320, "height": 640}
         ) as (page, _):

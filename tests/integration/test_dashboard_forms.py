@@ -39,14 +39,14 @@ async def test_only_what_was_counted_is_done_with_many(
 async def test_json_of_an_unknown_kind_stays_as_it_was_typed(api: httpx.AsyncClient) -> None:
     form = {"as": "json", "do": "form", "json": '{"kind": "htpp", "target": {}}'}
 
-    shown = await api.post("/jobs/new", data=form)
+    shown = await api.post("/new-job", data=form)
 
     assert shown.status_code == 422
     assert "htpp&#34;, &#34;target" in shown.text
     assert "did you mean http?" in shown.text
 
 
-@pytest.mark.parametrize("address", ["/jobs/preview", "/jobs/new", "/bulk/new", "/sign-in"])
+@pytest.mark.parametrize("address", ["/new-job/preview", "/new-job", "/bulk/new", "/sign-in"])
 @pytest.mark.parametrize("parameters", ["", "; boundary=", "; boundary=a"])
 async def test_what_is_no_form_is_refused(
     api: httpx.AsyncClient, address: str, parameters: str
@@ -70,7 +70,7 @@ async def test_a_part_of_a_page_is_refused_and_not_led_to_sign_in(api: httpx.Asy
     await api.post("/v1/keys", json={"name": "ops", "scopes": ["admin"]})
 
     whole = await api.get("/jobs")
-    part = await api.post("/jobs/preview", headers={"HX-Request": "true"})
+    part = await api.post("/new-job/preview", headers={"HX-Request": "true"})
 
     assert (whole.status_code, part.status_code) == (303, 401)
 
@@ -80,7 +80,7 @@ async def test_a_large_job_is_created_and_edited(api: httpx.AsyncClient) -> None
     target = {"url": "http://h/", "json": values}
     form = {"as": "json", "do": "save", "json": json.dumps(NIGHTLY | {"target": target})}
 
-    created = await api.post("/jobs/new", data=form)
+    created = await api.post("/new-job", data=form)
     address = created.headers["Location"].partition("?")[0]
     seen = html.unescape(fields(await api.get(f"{address}/edit"))["seen"])
     values.append("more")
@@ -109,11 +109,11 @@ async def test_a_form_that_is_sent_twice_acts_once(
     assert await connection.fetchval(runs) == 2
 
     new = {"how": "cron", "cron": "0 3 * * *", "target.url": "http://h/", "do": "save"}
-    shown = fields(await api.get("/jobs/new"))
-    checked = await api.post("/jobs/new", data=shown | new | {"do": "check", "cron": "61 * * * *"})
+    shown = fields(await api.get("/new-job"))
+    checked = await api.post("/new-job", data=shown | new | {"do": "check", "cron": "61 * * * *"})
     assert checked.status_code == 200  # which keeps nothing
-    await twice("/jobs/new", shown | new)
-    await twice("/jobs/new", shown | new | {"name": "of-the-same-page"})
+    await twice("/new-job", shown | new)
+    await twice("/new-job", shown | new | {"name": "of-the-same-page"})
     assert await connection.fetchval("select count(*) from tocsin.jobs where run_of is null") == 3
 
     many = {"of": "jobs", "q": "name:a", "action": "pause"}
@@ -185,7 +185,7 @@ async def test_a_form_notes_an_instant_that_has_passed_and_the_set_that_undoes_i
 
     texts = {}
     for at in ("2020-01-01T03:00:00", "2100-01-01T03:00:00"):
-        texts[at] = (await api.post("/jobs/new", data=once | {"at": at, "do": "check"})).text
+        texts[at] = (await api.post("/new-job", data=once | {"at": at, "do": "check"})).text
     pages = [(await api.get(f"/jobs/{name}")).text for name in ("a", "a/edit", "b", "b/edit")]
     read = [(await api.get(f"/v1/jobs/{name}")).json() for name in ("a", "b")]
     back = await api.put("/v1/jobs/a", json=read[0])

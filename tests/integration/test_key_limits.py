@@ -94,7 +94,7 @@ CREATING: dict[str, Door] = {
     "a plan of a set": lambda api, body: api.post("/v1/jobs/plan", json=a_set(body)),
     "a set": lambda api, body: api.post("/v1/jobs/apply", json=a_set(body)),
     "the form": lambda api, body: api.post(
-        "/jobs/new", data={"as": "json", "do": "save", "json": json.dumps(body)}
+        "/new-job", data={"as": "json", "do": "save", "json": json.dumps(body)}
     ),
 }
 EDITING: dict[str, Door] = {

@@ -275,7 +275,7 @@ WITH_TOKEN = {"url": URL, "auth": {"type": "bearer", "token": "x"}}
                     "a": {**NIGHTLY, "crn": "x"},
                     "b": {"http": {"url": URL}, "amqp": {}, "cron": "@daily"},
                     "c/d": NIGHTLY,
-                    "plan": NIGHTLY,
+                    "6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07": NIGHTLY,
                     "e": {**HTTP, "name": "f", "run_in_seconds": 5},
                     "g": {"http": WITH_TOKEN, "cron": "@daily"},
                 },
@@ -285,7 +285,12 @@ WITH_TOKEN = {"url": URL, "auth": {"type": "bearer", "token": "x"}}
                 "rules": {"r": {"events": []}},
             },
             [
-                *("jobs.a.crn", "jobs.b.http", "jobs.c/d", "jobs.plan"),
+                *(
+                    "jobs.a.crn",
+                    "jobs.b.http",
+                    "jobs.c/d",
+                    "jobs.6f1c9a52-0d53-4d0c-9d0e-3a8f6d1c5b07",
+                ),
                 *("jobs.e.run_in_seconds", "jobs.e.name", "jobs.g.http.auth.token"),
                 *("calendars.c.weekly", "flows.f.rate", "channels.c.target.body", "rules.r.events"),
             ],

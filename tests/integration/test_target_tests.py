@@ -205,7 +205,7 @@ async def test_pages_show_what_came_of_a_test(
             assert f"/jobs/{job['id']}/test" in (await api.get(f"/jobs/{job['id']}")).text
             page = await api.post(f"/jobs/{job['id']}/test")
         else:
-            page = await api.post("/jobs/new", data=form)
+            page = await api.post("/new-job", data=form)
 
     assert page.status_code == 200, page.text
     section = re.search(r'<section class="card" id="tested".*?</section>', page.text, re.DOTALL)

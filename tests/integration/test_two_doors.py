@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
+from app.core.jobs.names import RESERVED_NAMES
 from app.db import Database
 from tests.support.api import JOB, fields
 from tests.support.builders import insert_job, job_row, plan_jobs
@@ -64,7 +65,10 @@ BOUNDS: dict[str, tuple[list[Any], list[Any]]] = {
     "jitter_seconds": ([-1, 1e-7, YEAR + 1], [0, 1e-6, 90.5, YEAR]),
     "priority": ([-1, 4], [0, 3]),
     "jitter_percent": ([-1, 1e-7, 100.5], [0, 1e-6, 12.5, 100]),
-    "flow_key": (["", "x" * 201, "a/b", "a*", "a\tb"], ["x", "x" * 200, "api.example.com:443"]),
+    "flow_key": (
+        ["", "x" * 201, "a/b", "a*", "a\tb", ".", ".."],
+        ["x", "x" * 200, "api.example.com:443"],
+    ),
     "on_closed": (["", "later"], ["skip", "next_open"]),
     "min_gap_seconds": ([0, -1, 1e-7, 31_557_601], [1e-6, 31_557_600]),
     "dst_gap": (["", "never"], ["run_after", "skip"]),
@@ -133,9 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cron": "* * *"}, "cron"),
     ({"every_seconds": 6 * 365 * 86_400}, "every_seconds"),
     ({"every_seconds": 0.05}, "every_seconds"),
-    (HOURLY | {"name": "batch"}, "name"),
-    (HOURLY | {"name": "."}, "name"),
-    (HOURLY | {"name": ".."}, "name"),
+    *((HOURLY | {"name": name}, "name") for name in (".", "..", *RESERVED_NAMES)),
     (HOURLY | {"name": ID}, "name"),
     (HOURLY | {"name": ID.upper()}, "name"),
     (HOURLY | {"name": "a/b"}, "name"),
@@ -255,20 +257,84 @@ async def test_what_one_door_takes_the_other_takes_for_the_same_job(
     assert other["plan_error"] is None
 
 
+@pytest.mark.parametrize("name", [".", "plan"])
 async def test_a_job_that_is_called_as_none_may_be_any_more_can_be_edited_and_renamed(
-    api: httpx.AsyncClient, connection: asyncpg.Connection
+    api: httpx.AsyncClient, connection: asyncpg.Connection, name: str
 ) -> None:
     job = (await api.post("/v1/jobs", json=JOB | HOURLY)).json()["id"]
     await connection.execute("set session_replication_role = replica")
-    await connection.execute("update tocsin.jobs set name = '.' where id = $1", UUID(job))
+    await connection.execute("update tocsin.jobs set name = $2 where id = $1", UUID(job), name)
     await connection.execute("set session_replication_role = origin")
+    document = JOB | HOURLY | {"priority": 2}
+    is_named = {"set": "s", "jobs": {name: document}, "take_over": [name]}
 
-    paused = await api.post(f"/v1/jobs/{job}/pause")
-    edited = await api.patch(f"/v1/jobs/{job}", json={"description": "x"})
+    answers = [
+        await api.post(f"/v1/jobs/{job}/pause"),
+        await api.patch(f"/v1/jobs/{job}", json={"description": "x"}),
+        *([await api.put("/v1/jobs/%2E", json=document)] if name == "." else []),
+        await api.post("/v1/jobs/batch?replace=true", json=[document | {"name": name}]),
+        await api.post("/v1/jobs/apply", json=is_named),
+    ]
     await connection.execute("update tocsin.jobs set priority = 1 where id = $1", UUID(job))
-    renamed = await api.patch(f"/v1/jobs/{job}", json={"name": "one"})
+    answers.append(await api.patch(f"/v1/jobs/{job}", json={"name": "one"}))
 
-    assert [one.status_code for one in (paused, edited, renamed)] == [200, 200, 200], edited.text
+    assert {one.status_code for one in answers} == {200}, [one.text for one in answers]
+    assert (await api.get(f"/v1/jobs/{job}")).json()["name"] == "one"
+    assert (await api.post("/v1/jobs", json=document | {"name": name})).status_code == 422
+
+
+NAMED: dict[str, tuple[str, str, str]] = {
+    "calendars": ("/v1/calendars/{}", "name", "(name, dates) values ($1, '{2026-12-24}')"),
+    "flows": ("/v1/flows/{}", "flow_key", "(flow_key, rate) values ($1, 5)"),
+    "alert_rules": ("/v1/alerts/rules/{}", "name", "(name, events) values ($1, '{failed}')"),
+    "alert_channels": ("/v1/alerts/channels/{}", "name", "(name, target) values ($1, '{}')"),
+    "sets": ("/v1/jobs/apply", "name", "(name) values ($1)"),
+    "api_keys": (
+        "/v1/keys",
+        "name",
+        "(name, prefix, hash, scopes) values ($1, '0123456789ab', sha256('x'), '{read}')",
+    ),
+}
+"""By their tables what has names: its address, its column, and how a row is made in SQL."""
+WRITTEN: dict[str, dict[str, Any]] = {
+    "calendars": {"dates": ["2026-12-24"]},
+    "flows": {"rate": 5},
+    "alert_rules": {"events": ["failed"]},
+    "alert_channels": {"target": {"url": "https://hooks.example.com/"}},
+}
+
+
+@together
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("table", NAMED)
+async def test_nothing_gets_a_name_that_no_address_can_have_and_what_has_one_can_be_renamed(
+    module_api: httpx.AsyncClient, module_connection: asyncpg.Connection, table: str, name: str
+) -> None:
+    address, column, values = NAMED[table]
+    dotted = name.replace(".", "%2E")
+
+    if table == "sets":
+        answer = await module_api.post(address, json={"set": name, "jobs": {}})
+    elif table == "api_keys":
+        answer = await module_api.post(address, json={"name": name, "scopes": ["read"]})
+    else:
+        answer = await module_api.put(address.format(dotted), json=WRITTEN[table])
+    with pytest.raises(asyncpg.CheckViolationError, match="no address can have") as refusal:
+        await module_connection.execute(f"insert into tocsin.{table} {values}", name)
+    written = module_connection.transaction()
+    await written.start()
+    await module_connection.execute("set local session_replication_role = replica")
+    await module_connection.execute(f"insert into tocsin.{table} {values}", name)
+    await module_connection.execute("set local session_replication_role = origin")
+    for new in (name, "one"):
+        done = await module_connection.execute(
+            f"update tocsin.{table} set {column} = $2 where {column} = $1", name, new
+        )
+        assert done == "UPDATE 1"
+    await written.rollback()
+
+    assert (answer.status_code, fields(answer)) == (422, ["set" if table == "sets" else column])
+    assert refusal.value.column_name == column
 
 
 async def test_no_function_depends_on_how_a_session_reads_backslashes(

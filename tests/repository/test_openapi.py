@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from litestar.routes import HTTPRoute
 
 from app.api.openapi import description
 from app.api.schemas import walk
 from app.asgi import create_app
 from app.cli.remote.fields import FIELDS
 from app.config import Settings
+from app.core.jobs.names import RESERVED_NAMES
 from app.targets.registry import KINDS
 
-DOCUMENT: dict[str, Any] = json.loads(
-    json.dumps(description(create_app(Settings(database_url="postgresql://nowhere/none"))))
-)
+APP = create_app(Settings(database_url="postgresql://nowhere/none"))
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(description(APP)))
 SCHEMAS = DOCUMENT["components"]["schemas"]
 OPERATIONS = {
     one["operationId"]: one for item in DOCUMENT["paths"].values() for one in item.values()
@@ -147,3 +148,32 @@ def test_every_problem_has_the_same_schema() -> None:
 def test_commands_know_the_fields_of_all_that_they_print() -> None:
     for name, fields in FIELDS.items():
         assert set(fields.split()) == SCHEMAS[name]["properties"].keys(), name
+
+
+def test_every_word_that_stands_where_a_name_may_is_no_name_of_a_job() -> None:
+    ways = [
+        route.path_format.strip("/").split("/")
+        for route in APP.routes
+        if isinstance(route, HTTPRoute)
+    ]
+    with_names = {
+        tuple(way[:place])
+        for way in ways
+        for place, part in enumerate(way)
+        if part in {"{job}", "{name}", "{key}", "{flow_key}", "{rule}", "{channel}"}
+    }
+    beside = {
+        "/".join(before): {
+            way[len(before)]
+            for way in ways
+            if len(way) > len(before)
+            and tuple(way[: len(before)]) == before
+            and not way[len(before)].startswith("{")
+        }
+        for before in with_names
+    }
+
+    assert beside.pop("v1/jobs") == {*RESERVED_NAMES}
+    assert beside.pop("live") == {"jobs", "lists"}  # whose names are ours
+    assert [*beside.values()] == [set()] * len(beside), beside
+    assert len(beside) >= 8  # flows, calendars, rules, …

@@ -54,7 +54,7 @@ ACTIONS = {
     (method, route.path_format)
     for route in APP.routes
     if isinstance(route, HTTPRoute)
-    and route.path_format.startswith(("/jobs/", "/executions/", "/bulk"))
+    and route.path_format.startswith(("/jobs/", "/new-job", "/executions/", "/bulk"))
     for method in route.route_handler_map
     if method != "OPTIONS"
 } - PAGES

@@ -81,7 +81,7 @@ PICTURES = {
 MORE = {
     "pause": Picture(address="/jobs/backup/pause"),
     "delete": Picture(address="/jobs/backup/delete"),
-    "new": Picture(address="/jobs/new?sample=true"),
+    "new": Picture(address="/new-job?sample=true"),
     "day": Picture(address="/upcoming?hours=24"),
     "cancel": Picture(address="/executions/999999/cancel"),
     "bulk-list": Picture(address="/bulk"),

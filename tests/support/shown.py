@@ -56,7 +56,7 @@ async def make_everything(connection: asyncpg.Connection) -> dict[str, str]:
         "values ('skip', '{\"tag\": \"red\"}', '{\"runs\": 1}', 12) returning id"
     )
     addresses = (
-        *("/", "/sign-in", "/jobs", "/jobs/new", "/executions", "/upcoming?hours=24", "/bulk"),
+        *("/", "/sign-in", "/jobs", "/new-job", "/executions", "/upcoming?hours=24", "/bulk"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
     return {one.partition("?")[0]: one for one in addresses} | {

@@ -6,6 +6,7 @@ from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 
+from app.core.jobs.names import name_error
 from app.core.secrets.masking import Masked, Secret
 from app.errors import FieldError, InvalidInput
 
@@ -17,7 +18,6 @@ RANDOM_BYTES = PREFIX_BYTES + SECRET_BYTES
 """How many random bytes `issue` takes."""
 
 KEY = re.compile(r"tocsin_(?P<prefix>[0-9a-f]{12})_[0-9a-f]{64}", re.ASCII)
-NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 NO_DIGEST = bytes(32)
 """The digest of no key. Unknown keys are compared with it, to take as long as known ones."""
 
@@ -73,9 +73,8 @@ def check_name(name: str) -> None:
     Raises:
         InvalidInput: for the field `name`.
     """
-    if not NAME.fullmatch(name):
-        message = "must have 1 to 200 characters, no slash and no control character"
-        raise InvalidInput(FieldError(field="name", message=message))
+    if error := name_error(name):
+        raise InvalidInput(FieldError(field="name", message=error))
 
 
 def granted(scopes: Iterable[Scope]) -> frozenset[Scope]:

@@ -13,14 +13,13 @@ from app.core.jobs.beside import Effect, JobPaused, MissedRuns, Outlook
 from app.core.jobs.host_flow import asked
 from app.core.jobs.json_size import exceeds
 from app.core.jobs.names import (
-    FLOW_KEY,
-    MAX_NAME_LENGTH,
     Calendars,
     FlowKey,
     Name,
     Tag,
     calendar_errors,
-    name_error,
+    flow_key_error,
+    job_name_error,
 )
 from app.core.runs.claim import Misfire, OnClosed, Overlap
 from app.core.runs.outcome import Outcome
@@ -187,14 +186,11 @@ class JobDocument(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def errors(self) -> Iterator[FieldError]:
         """Check the fields other than the target and the schedule."""
-        if self.name is not None and (error := name_error(self.name)):
+        if self.name is not None and (error := job_name_error(self.name)):
             yield FieldError(field="name", message=error)
-        if self.flow_key is not None and not FLOW_KEY.fullmatch(self.flow_key):
-            message = (
-                f"must have 1 to {MAX_NAME_LENGTH} characters, "
-                "no slash, asterisk or control character"
-            )
-            yield FieldError(field="flow_key", message=message)
+        key = self.flow_key
+        if key is not None and (error := flow_key_error(key, may_be_pattern=False)):
+            yield FieldError(field="flow_key", message=error)
         yield from calendar_errors(self.calendars or ())
         for index, tag in enumerate(self.tags):
             if "," in tag:

@@ -1,4 +1,4 @@
-"""How jobs are named, and what joins them: names, ids, tags, keys of flows."""
+"""How jobs, and what is around them, may be named: names, ids, tags, keys of flows."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,14 @@ from msgspec import Meta
 from app.errors import FieldError
 
 MAX_NAME_LENGTH = 200
-CALENDAR_USE = re.compile(r"!?[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]{0,99}")
+CALENDAR_NAME = re.compile(r"[^!,/\x00-\x1f\x7f-\x9f][^,/\x00-\x1f\x7f-\x9f]{0,99}")
+CALENDAR_USE = re.compile("!?" + CALENDAR_NAME.pattern)
 FLOW_KEY = re.compile(r"[^*/\x00-\x1f\x7f-\x9f]{1,200}")
 NAME = re.compile(r"[^/\x00-\x1f\x7f-\x9f]{1,200}")
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-RESERVED_NAMES = ("batch", "plan", "apply")
-"""What follows /v1/jobs in addresses of their own."""
-PATHS = (".", "..")
+RESERVED_NAMES = ("apply", "batch", "plan")
+"""What follows /v1/jobs in addresses of their own; `tocsin.is_reserved` has the same."""
+DOTS = (".", "..")
 """What programs leave out of an address, with what stands before."""
 
 Name = Annotated[
@@ -24,7 +25,8 @@ Name = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_NAME_LENGTH,
-        description="Unique; what PUT and people address the job by. Not batch, plan, apply, no /.",
+        description="Unique; what PUT and people address the job by. No /, and not "
+        f"{', '.join(RESERVED_NAMES)}, . or ..",
         extra_json_schema={"pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"},
         examples=["nightly-report"],
     ),
@@ -62,16 +64,56 @@ def job_id(reference: str) -> UUID | None:
     return UUID(reference) if ID.fullmatch(reference) else None
 
 
-def name_error(name: str) -> str | None:
-    """Say why a job cannot have this name; return None for one that is allowed."""
+def form_error(name: str) -> str | None:
+    """Say why no job has this name, nor has had it; return None for any other."""
     if not NAME.fullmatch(name):
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-    if ID.fullmatch(name):
-        return "looks like the id of a job: choose another name"
-    if name in PATHS:
-        return f"cannot be {name!r}, which no address can have: choose another name"
+    return "looks like the id of a job: choose another name" if ID.fullmatch(name) else None
+
+
+def job_name_error(name: str) -> str | None:
+    """Say why no job can be given this name; return None for one that is allowed.
+
+    A job that has it from a release in which it was allowed keeps it.
+    """
     if name in RESERVED_NAMES:
         return f"cannot be {name!r}, which is an address of its own: choose another name"
+    return form_error(name) or dots_error(name)
+
+
+def name_error(name: str) -> str | None:
+    """Say why no set, rule, channel or key can have this name; return None for one that can be."""
+    if not NAME.fullmatch(name):
+        return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
+    return dots_error(name)
+
+
+def calendar_name_error(name: str) -> str | None:
+    """Say why no calendar can have this name; return None for one that is allowed."""
+    if not CALENDAR_NAME.fullmatch(name):
+        return 'must have 1 to 100 characters, no slash, comma or control character, no "!" first'
+    return dots_error(name)
+
+
+def flow_key_error(key: str, *, may_be_pattern: bool) -> str | None:
+    """Say why no flow can have this key; return None for one that is allowed.
+
+    `may_be_pattern`: whether it may have asterisks.
+    """
+    if not FLOW_KEY.fullmatch(key.replace("*", "-") if may_be_pattern else key):
+        no = (
+            "slash or control character"
+            if may_be_pattern
+            else "slash, asterisk or control character"
+        )
+        return f"must have 1 to {MAX_NAME_LENGTH} characters, no {no}"
+    return dots_error(key)
+
+
+def dots_error(name: str) -> str | None:
+    """Say why nothing can have a name that programs leave out of an address."""
+    if name in DOTS:
+        return f"cannot be {name!r}, which no address can have: choose another name"
     return None
 
 
