@@ -1,7 +1,8 @@
 """The whole fault suite again and again, each time with another seed: `make fault-runs`.
 
-Stops at the first run that fails. Each run adds a line to a file: `docs/reliability-runs.md`
-unless another is named. The table of the last one is left where `FAULTS_TABLE` says.
+Stops at the first run that fails, or leaves tests out. Each other one adds a line to a file:
+`docs/reliability-runs.md` unless another is named. The table of the last whole one is left where
+`FAULTS_TABLE` says.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def run(seed: int, pytest_arguments: list[str]) -> tuple[bool, str, list[str]]:
             check=False,
         )
         text = table.read_text("utf-8") if table.exists() else ""
-    if kept := os.environ.get("FAULTS_TABLE"):
+    if text and (kept := os.environ.get("FAULTS_TABLE")):
         Path(kept).write_text(text, "utf-8")
     lines = text.splitlines()
     sums = next((one for one in lines if one.startswith(f"| {ALL} |")), "")
@@ -46,6 +47,8 @@ def run(seed: int, pytest_arguments: list[str]) -> tuple[bool, str, list[str]]:
     if ended.returncode:
         sys.stdout.write(ended.stdout)
     closing = ended.stdout.rstrip().rpartition("\n")[2].strip("= ")
+    if not text and not ended.returncode:
+        sys.exit(f"this was no run of the whole suite, and is not noted: {closing}")
     return not ended.returncode, closing, cells or [""] * len(SHOWN)
 
 

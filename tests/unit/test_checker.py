@@ -1,11 +1,14 @@
 """The checker finds what it is there to find."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
+from tests.faults.whole import defined, lacking
 from tests.support.checker import Findings, Recorded, Row, judge, runs_between, table
 from tests.support.ledger import Delivery, Fault, Ledger, key_of
 
@@ -148,3 +151,27 @@ def test_the_table_ends_with_its_sums() -> None:
         "| one | 2 | 1 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  | 0.25 |",
         "| all | 4 | 2 | 0 | 0 | 0 + 0 | 0 | 1.0 | 1.0 |  | 0.25 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "args", "left_out", "failed", "lacks"),
+    [
+        ({}, ["tests/faults"], 0, 0, ""),
+        ({}, ["tests/faults"], 0, 2, "2 tests failed"),
+        ({}, ["tests/faults"], 1, 0, "1 tests did not run, such as test_"),
+        ({}, ["tests/faults/test_names.py"], 50, 0, "50 tests did not run"),
+        ({"keyword": "frozen"}, ["tests/faults"], 0, 0, "left out by --keyword"),
+        ({"maxfail": 1}, ["tests/faults"], 0, 0, "left out by --maxfail"),
+        ({}, ["tests/faults/test_names.py::test_x[a]"], 0, 0, "left out by tests/faults/test_n"),
+    ],
+)
+def test_a_part_of_the_fault_suite_is_not_taken_for_all_of_it(
+    options: dict[str, object], args: list[str], left_out: int, failed: int, lacks: str
+) -> None:
+    config: Any = SimpleNamespace(option=SimpleNamespace(**options), args=args)
+    passed = [f"tests/faults/{one}[a/b]" for one in sorted(defined())[left_out:]]
+
+    said = lacking(config, passed, failed=failed)
+
+    assert lacks in said
+    assert bool(said) is bool(lacks)
