@@ -303,10 +303,43 @@ begin
         else 'Leave the column out to have its default.' end);
 end $$;
 
+-- The servers that a target is sent to, and gets tokens from: scheme, host and port as they are written, in lower case.
+create or replace function tocsin.servers(target jsonb)
+returns text[] language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(coalesce(regexp_replace(lower(substring(at.url from '^[^/?#]*//[^/?#]*')), '//.*@', '//'), '')), '{}')
+    from (values (target ->> 'url'), (target #>> '{auth,token_url}')) as at (url)
+    where at.url is not null;
+$$;
+
+-- Whether an edit of a target takes encrypted secrets along to a server that they were not given for, or to one that is not
+-- verified any more. The API asks for such secrets anew; who edits the row in SQL may not know them either.
+create or replace function tocsin.takes_secrets_elsewhere(before jsonb, target jsonb)
+returns boolean language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+    select exists (
+        select found.token[1] from regexp_matches(
+            case when elsewhere.so then target else sent.target end::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token)
+        intersect
+        select found.token[1] from regexp_matches(before::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token))
+    from (values (not tocsin.servers(target) <@ tocsin.servers(before))) as elsewhere (so)
+    cross join lateral (
+        -- The key of a certificate, and that of signatures, are not sent.
+        select target - 'client_key' - case when target #>> '{auth,type}' = 'signature' then 'auth' else '' end as target) as sent
+    where elsewhere.so or exists (
+        select from (values ('{verify_tls}'::text[]), ('{starttls}'), ('{auth,verify_tls}')) as field (path)
+        where target #> field.path = 'false' and before #> field.path is distinct from 'false')
+      or exists (
+        select from (values ('{ca}'::text[]), ('{auth,ca}')) as field (path)
+        where target #>> field.path <> coalesce(before #>> field.path, ''));
+$$;
+
 comment on function tocsin.check_timezone(timezone text) is
     'An IANA name that this server knows. Not pg_timezone_names: that view reads a directory tree. The setting takes a name in any case, as no instance does, and turns into the name as it is spelled.';
 comment on function tocsin.refuse_nulls(job tocsin.jobs) is
     'Refuses a row that lacks what it needs, by the first such column. The constraints would do so too, but then Postgres shows the whole row, with its target, in the error and in the server''s log.';
+comment on function tocsin.servers(target jsonb) is
+    'The servers that a target is sent to, and gets tokens from: scheme, host and port as they are written, in lower case.';
+comment on function tocsin.takes_secrets_elsewhere(before jsonb, target jsonb) is
+    'Whether an edit of a target takes encrypted secrets along to a server that they were not given for, or to one that is not verified any more. The API asks for such secrets anew; who edits the row in SQL may not know them either.';
 -- db/triggers/4_names.sql: names by which nothing could be addressed.
 
 -- Whether no job may be given this name: what follows /v1/jobs in addresses of their own, and what programs leave
@@ -449,6 +482,10 @@ begin
                 and row(new.timezone, new.dst_gap, new.dst_overlap)
                     is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
         retargeted := new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record;
+        if retargeted and tocsin.takes_secrets_elsewhere(old.target, new.target) then
+            perform tocsin.refuse('target', 'keeps a secret that was encrypted for another server, or for one that is verified',
+                'Write the secret anew, or store it under a name: ${secret:NAME}.');
+        end if;
         if rescheduled or retargeted then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;

@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
-from app.core.secrets.bindings import Destination, place_of, strangers
+from msgspec.structs import replace
+
+from app.core.secrets.bindings import WITH_TLS, Destination, place_of, strangers
 from app.core.secrets.masking import Unshown
 from app.db import secrets
 from app.db.database import Runner
@@ -128,6 +130,14 @@ def binding_error(
     if bound_to and not places:
         return f"the secret {name!r} is bound to hosts, and the target names none"
     if wrong := strangers(bound_to, places):
+        if not wrong[0].is_verified and not strangers(
+            bound_to, [replace(wrong[0], is_verified=True)]
+        ):
+            return (
+                f"the secret {name!r} is bound to {wrong[0]}, and with verify_tls false another "
+                "server could pass for that: give the ca of its certificate, or bind the secret to "
+                "the host without its scheme"
+            )
         return (
             f"the secret {name!r} may not be sent to {said(wrong[0], bound_to)}: "
             "`tocsin secrets list` shows the hosts that it is bound to"
@@ -140,7 +150,11 @@ def places_of(kind: str, target: dict[str, Any]) -> frozenset[Destination]:
 
     An invalid URL yields an empty host, which no secret can be bound to.
     """
-    return frozenset(map(place_of, addresses_of(kind, target)))
+    places = frozenset(map(place_of, addresses_of(kind, target)))
+    settings = (target, target.get("auth"))
+    if all(one.get("verify_tls", True) is True for one in settings if isinstance(one, dict)):
+        return places
+    return frozenset(replace(one, is_verified=one.scheme not in WITH_TLS) for one in places)
 
 
 def said(destination: Destination, bound_to: Collection[str]) -> str:

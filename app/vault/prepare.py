@@ -14,7 +14,7 @@ from msgspec import Struct
 from app.core.field_errors import MAX_ERRORS
 from app.core.jobs.exact_json import same
 from app.core.net.url_parts import url_parts
-from app.core.secrets.bindings import Destination, place_of
+from app.core.secrets.bindings import WITH_TLS, Destination, place_of
 from app.core.secrets.masking import (
     Unshown,
     is_masked,
@@ -51,9 +51,7 @@ Written = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Returns what a client wrote, given the target of the job with `***` for each secret: of a merge
 patch what comes of that target; None: the target as it was given."""
 IN_CLEAR = frozenset({"amqp", "http"})
-"""Schemes without TLS."""
-WITH_TLS = frozenset({"amqps", "https", "smtps"})
-"""Schemes that begin with TLS. One of neither set may begin with it, or change to it."""
+"""Schemes without TLS. One of neither this nor `WITH_TLS` may begin with it, or change to it."""
 SIGNATURE = "signature"
 """The type of an auth whose secrets make signatures, see `app.targets.auth.signature`."""
 UNOPENED = (

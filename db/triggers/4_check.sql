@@ -42,3 +42,32 @@ begin
         when 'target' then 'Write a JSON object, such as {"url": "https://example.com/"} of the kind http.'
         else 'Leave the column out to have its default.' end);
 end $$;
+
+-- The servers that a target is sent to, and gets tokens from: scheme, host and port as they are written, in lower case.
+create or replace function tocsin.servers(target jsonb)
+returns text[] language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(coalesce(regexp_replace(lower(substring(at.url from '^[^/?#]*//[^/?#]*')), '//.*@', '//'), '')), '{}')
+    from (values (target ->> 'url'), (target #>> '{auth,token_url}')) as at (url)
+    where at.url is not null;
+$$;
+
+-- Whether an edit of a target takes encrypted secrets along to a server that they were not given for, or to one that is not
+-- verified any more. The API asks for such secrets anew; who edits the row in SQL may not know them either.
+create or replace function tocsin.takes_secrets_elsewhere(before jsonb, target jsonb)
+returns boolean language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+    select exists (
+        select found.token[1] from regexp_matches(
+            case when elsewhere.so then target else sent.target end::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token)
+        intersect
+        select found.token[1] from regexp_matches(before::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token))
+    from (values (not tocsin.servers(target) <@ tocsin.servers(before))) as elsewhere (so)
+    cross join lateral (
+        -- The key of a certificate, and that of signatures, are not sent.
+        select target - 'client_key' - case when target #>> '{auth,type}' = 'signature' then 'auth' else '' end as target) as sent
+    where elsewhere.so or exists (
+        select from (values ('{verify_tls}'::text[]), ('{starttls}'), ('{auth,verify_tls}')) as field (path)
+        where target #> field.path = 'false' and before #> field.path is distinct from 'false')
+      or exists (
+        select from (values ('{ca}'::text[]), ('{auth,ca}')) as field (path)
+        where target #>> field.path <> coalesce(before #>> field.path, ''));
+$$;

@@ -102,6 +102,10 @@ begin
                 and row(new.timezone, new.dst_gap, new.dst_overlap)
                     is distinct from row(old.timezone, old.dst_gap, old.dst_overlap));
         retargeted := new.kind <> old.kind or row(new.target)::record *<> row(old.target)::record;
+        if retargeted and tocsin.takes_secrets_elsewhere(old.target, new.target) then
+            perform tocsin.refuse('target', 'keeps a secret that was encrypted for another server, or for one that is verified',
+                'Write the secret anew, or store it under a name: ${secret:NAME}.');
+        end if;
         if rescheduled or retargeted then
             new.plan_error := case when new.plan_error is distinct from old.plan_error then new.plan_error end;
         end if;

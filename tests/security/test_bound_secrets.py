@@ -8,7 +8,7 @@ from msgspec import json
 from app.core.facts import Settled
 from app.core.secrets.bindings import destination_in, host_error, strangers
 from app.vault import of_secret
-from app.vault.named import places_of
+from app.vault.named import binding_error, places_of
 from tests.support.api import LATER, fields, serving
 from tests.support.builders import execution_rows, insert_job
 from tests.support.instances import StartInstance
@@ -120,6 +120,26 @@ def test_the_hosts_of_a_target_are_all_that_it_calls(
     target: dict[str, object], hosts: set[str]
 ) -> None:
     assert {str(place) for place in places_of("http", target)} == hosts
+
+
+def test_a_secret_that_is_bound_to_an_origin_goes_where_that_is_verified() -> None:
+    lax = [
+        {"url": "https://a.example/", "verify_tls": False},
+        {"url": "https://a.example/", "auth": {"verify_tls": False}},
+        {"url": "http://a.example/", "verify_tls": False},  # which speaks no TLS
+    ]
+
+    origin = [binding_error("T", ["https://a.example"], places_of("http", one)) for one in lax[:2]]
+    host = [binding_error("T", ["a.example"], places_of("http", one)) for one in lax]
+
+    assert [one and "with verify_tls false another server could" in one for one in origin] == [
+        True
+    ] * 2
+    assert host == [None] * 3
+    assert binding_error("T", ["http://a.example"], places_of("http", lax[2])) is None
+    assert "may not be sent to https://a" in str(
+        binding_error("T", ["https://b.example"], places_of("http", lax[0]))
+    )
 
 
 @pytest.mark.parametrize("kind", ["http", "amqp"])

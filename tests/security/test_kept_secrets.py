@@ -1,9 +1,13 @@
 """Secrets of a job that are kept in an edit, or in a test, go to no other server than before."""
 
+import json
+
+import asyncpg
 import httpx
 import pytest
 
 from tests.support.api import NIGHTLY, fields
+from tests.support.builders import insert_job
 
 HERE = "https://api.example.com/x"
 ELSEWHERE = "https://evil.example/x"
@@ -58,3 +62,34 @@ async def test_a_secret_that_is_written_out_goes_along(api: httpx.AsyncClient) -
     edited = await api.patch("/v1/jobs/nightly", json=anew)
 
     assert edited.json()["target"] == MASKED
+
+
+async def test_an_update_in_sql_takes_no_encrypted_secret_to_another_server(
+    connection: asyncpg.Connection,
+) -> None:
+    token = "encrypted.v2.0123abcd.gAAAAABm-_x=="
+    signed = {"type": "signature", "secret": token.replace("gAA", "sig")}
+    target = {"url": "https://me@API.example.com/x", "headers": {"X-Key": token}}
+    job = await insert_job(connection, target=target, every_seconds=3600)
+    update = "update tocsin.jobs set target = target || $2::jsonb, description = $3 where id = $1"
+
+    for change in (
+        {"url": ELSEWHERE},
+        {"url": "https://api.example.com:8443/x"},
+        {"url": "http://api.example.com/x"},
+        {"url": "https://api.example.com@evil.example/x"},
+        {"auth": {"type": "oauth2", "token_url": ELSEWHERE, "client_secret": "x"}},
+        {"verify_tls": False},
+        {"ca": "another"},
+    ):
+        with pytest.raises(asyncpg.CheckViolationError, match="for another server") as refusal:
+            await connection.execute(update, job, json.dumps(change), "x")
+        assert (refusal.value.column_name, bool(refusal.value.hint)) == ("target", True)
+    for change in (
+        {"url": "https://api.example.com/other?a=//evil.example"},
+        {"body": "https://evil.example/"},
+        {"url": ELSEWHERE, "headers": {"X-Key": token.replace("gAA", "new")}},
+        {"url": HERE, "headers": {}, "auth": signed, "client_key": token},
+        {"verify_tls": False},  # neither of these is sent
+    ):
+        await connection.execute(update, job, json.dumps(change), "x")

@@ -13,6 +13,9 @@ MAX_HOSTS = 100
 """Hosts that one secret may be bound to."""
 DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671, "smtp": 587, "smtps": 465}
 
+WITH_TLS = frozenset({"amqps", "https", "smtps"})
+"""Schemes that begin with TLS."""
+
 
 class Destination(Struct, frozen=True):
     """A destination that a secret may be sent to, or that a target would send it to."""
@@ -21,6 +24,8 @@ class Destination(Struct, frozen=True):
     scheme: str | None = None
     """None stands for any scheme; the port is then None too, for any port."""
     port: int | None = None
+    is_verified: bool = True
+    """Whether who answers there has to prove that it is that host, where TLS is spoken."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -68,7 +73,7 @@ def strangers(bound_to: Collection[str], places: Collection[Destination]) -> lis
 
     A secret bound to no host may be sent anywhere. `*.example.com` binds to all names below
     `example.com`. A host without a scheme binds to every port; an origin to its port, which is the
-    scheme's default port if it names none.
+    scheme's default port if it names none, and to a host that proves to be it.
     """
     if not bound_to:
         return []
@@ -84,7 +89,9 @@ def is_bound(destination: Destination, entries: Collection[Destination]) -> bool
     hosts = [
         one.host
         for one in entries
-        if one.scheme is None or (one.scheme, one.port) == (destination.scheme, destination.port)
+        if one.scheme is None
+        or (one.scheme, one.port, True)
+        == (destination.scheme, destination.port, destination.is_verified)
     ]
     if is_address(destination.host):
         return str(ip_address(destination.host)) in {
