@@ -200,7 +200,7 @@ async def statements_a_second(
 
     async def watch(part: Part) -> None:
         while True:
-            await part.fresh()
+            await part.read_fresh()
             await asyncio.sleep(1)
 
     async with asyncio.TaskGroup() as group:

@@ -68,7 +68,7 @@ class KeyRing:
         """Have the keys read again at their next use, as this process has changed some."""
         self.read_at = float("-inf")
 
-    async def any_key(self) -> bool:
+    async def has_any_key(self) -> bool:
         """Return whether any key was ever made, even if none is valid now."""
         return (await self.read_fresh()).any_key
 
@@ -80,7 +80,7 @@ class KeyRing:
             return None
         return await self.note_use(key)
 
-    async def of_session(self, prefix: str) -> ValidKey | None:
+    async def find_of_session(self, prefix: str) -> ValidKey | None:
         """Find the key that a session was made with, by its prefix, as `find` does."""
         key = (await self.read_fresh()).by_prefix.get(prefix)
         return None if key is None else await self.note_use(key)
@@ -135,10 +135,10 @@ class KeyAuthentication(AbstractAuthenticationMiddleware):
             KeyRequired: the request needs a key, and has none that may be used.
             DatabaseUnavailable: the keys cannot be read.
         """
-        return AuthenticationResult(user=await caller_of(connection), auth=None)
+        return AuthenticationResult(user=await find_caller(connection), auth=None)
 
 
-async def caller_of(connection: Connection) -> Caller:
+async def find_caller(connection: Connection) -> Caller:
     """Name the caller of a request.
 
     Raises:
@@ -148,11 +148,11 @@ async def caller_of(connection: Connection) -> Caller:
     ring: KeyRing = connection.app.state.key_ring
     scheme, _, given = connection.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return caller_with(await key_given(ring, given.strip()))
-    if not await ring.any_key():
+        return caller_with(await require_key(ring, given.strip()))
+    if not await ring.has_any_key():
         return caller_of_this_machine(connection)
     if token := session_token(connection):
-        return await caller_in_session(connection, ring, token)
+        return await find_caller_in_session(connection, ring, token)
     message = "send an API key as Authorization: Bearer KEY; `tocsin keys create` makes one"
     raise KeyRequired(message)
 
@@ -160,14 +160,14 @@ async def caller_of(connection: Connection) -> Caller:
 async def may_still_read(connection: Connection) -> bool:
     """Return whether the caller of a stream may go on reading."""
     try:
-        return Scope.READ in (await caller_of(connection)).scopes
+        return Scope.READ in (await find_caller(connection)).scopes
     except DatabaseUnavailable:
         return True  # nothing is read either, as long as that lasts
     except AppError:
         return False
 
 
-async def key_given(ring: KeyRing, given: str) -> ValidKey:
+async def require_key(ring: KeyRing, given: str) -> ValidKey:
     """Find the key that a client gave.
 
     Raises:
@@ -212,7 +212,7 @@ def session_token(connection: Connection) -> str | None:
     return given if is_token(given) else None
 
 
-async def caller_in_session(connection: Connection, ring: KeyRing, token: str) -> Caller:
+async def find_caller_in_session(connection: Connection, ring: KeyRing, token: str) -> Caller:
     """Name the caller that is signed in.
 
     Raises:
@@ -220,7 +220,7 @@ async def caller_in_session(connection: Connection, ring: KeyRing, token: str) -
         CrossOrigin: the request would change something, and comes from a page of another origin.
     """
     session = await sessions.find(ring.db, digest_of(token))
-    key = await ring.of_session(session.prefix) if session else None
+    key = await ring.find_of_session(session.prefix) if session else None
     if session is None or key is None:
         message = "the session is over: sign in again with an API key (POST /session)"
         raise KeyRequired(message, refused=True)

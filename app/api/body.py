@@ -42,7 +42,7 @@ async def decode_body(
         HTTPException: 415, the body claims to be something else.
     """
     body = await receive(request, media_types)
-    return await by_length(request, partial(read, type_=type_), body)
+    return await call_by_length(request, partial(read, type_=type_), body)
 
 
 async def decode_action(request: ApiRequest, type_: type[T]) -> T:
@@ -56,7 +56,7 @@ async def decode_action(request: ApiRequest, type_: type[T]) -> T:
     return await decode_body(request, type_)
 
 
-async def by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
+async def call_by_length(request: ApiRequest, work: Callable[[S], T], on: S) -> T:
     """Call `work`, in a thread if the body of the request is longer than `MAX_AT_ONCE_BYTES`."""
     if len(await request.body()) <= MAX_AT_ONCE_BYTES:
         return work(on)

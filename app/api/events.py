@@ -75,7 +75,7 @@ async def streamed(
         said_at = asked_at = monotonic()
         while not ending.is_set():
             try:
-                await feed.fresh()
+                await feed.look_if_due()
                 if not begun:
                     first, skip = await read_beginning(feed, last)
                     begun = True

@@ -17,7 +17,7 @@ from app.db import Database, executions, jobs
 from app.db.executions import ExecutionFilter
 from app.errors import JobNotFound
 from app.jobs import actions
-from app.jobs.filters import execution_filter
+from app.jobs.filters import read_execution_filter
 from app.wire.actions import Asked
 from app.wire.bulk import BulkFilter
 from app.wire.executions import Cancellation, Execution, ExecutionPage
@@ -106,7 +106,7 @@ async def list_executions_of_job(  # noqa: PLR0913 - one parameter for each of t
         slower_than=slower_than,
         dead_letter=dead_letter,
     )
-    wanted = await execution_filter(db, given)
+    wanted = await read_execution_filter(db, given)
     page = await read_page(db, wanted, cursor=cursor, limit=limit)
     if not page.items and not await executions.is_known_job(db, id):
         message = f"no job has the id {str(id)!r}, nor are there executions of one that had"
@@ -161,7 +161,7 @@ async def list_executions(  # noqa: PLR0913 - one parameter for each of the quer
         slower_than=slower_than,
         dead_letter=dead_letter,
     )
-    wanted = await execution_filter(db, given)
+    wanted = await read_execution_filter(db, given)
     return await read_page(db, wanted, cursor=cursor, limit=limit)
 
 

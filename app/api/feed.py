@@ -105,7 +105,7 @@ class Feed:
         at = self.at.timestamp() if self.at else 0
         return f"{self.places[0]}-{int(at)}"
 
-    async def fresh(self) -> None:
+    async def look_if_due(self) -> None:
         """Look, unless that was done within `LOOK_SECONDS`.
 
         Raises:

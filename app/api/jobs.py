@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import Response, delete, get, patch, post, put
 from litestar.params import PathParameter, QueryParameter
 
-from app.api.body import JSON, MERGE_PATCH, by_length, decode_body
+from app.api.body import JSON, MERGE_PATCH, call_by_length, decode_body
 from app.api.parameters import (
     OUTCOMES_DESCRIPTION,
     Clock,
@@ -32,7 +32,7 @@ from app.jobs.create import insert_drafts
 from app.jobs.edit import edit_job
 from app.jobs.filters import job_filter
 from app.jobs.input import NewPlans, draft_new
-from app.jobs.preview import outlook_of
+from app.jobs.preview import find_outlook
 from app.jobs.put import check_put_name
 from app.jobs.put import put_job as put_named
 from app.jobs.shown import masked_job
@@ -66,9 +66,9 @@ async def create_job(
     document = made_by(document, traceparent_of(request))
     now = await clock.now()
     work = partial(draft_new, keys=secret_keys, plans=NewPlans(now, limits=db.limits))
-    draft = await by_length(request, work, document)
+    draft = await call_by_length(request, work, document)
     [written] = await insert_drafts(db, [draft])
-    ahead = await outlook_of(db, written.job, now=now) if outlook else None
+    ahead = await find_outlook(db, written.job, now=now) if outlook else None
     return answer(written.job, status=201, warnings=written.warnings, outlook=ahead)
 
 
@@ -102,7 +102,7 @@ async def put_job(  # noqa: PLR0913 - what it takes to read, compare and write
     check_put_name(job)
     document = document_of(await decode_body(request, JobReplacement))
     written = await put_named(db, clock, secret_keys, job, document, if_match=if_match)
-    ahead = await outlook_of(db, written.job, now=await clock.now()) if outlook else None
+    ahead = await find_outlook(db, written.job, now=await clock.now()) if outlook else None
     status = 201 if written.effect is Effect.CREATED else 200
     return answer(written.job, status=status, warnings=written.warnings, outlook=ahead)
 
@@ -183,7 +183,7 @@ async def list_jobs(  # noqa: PLR0913 - one parameter for each of the query's
 async def get_job(db: Db, job: Reference) -> Response[Job]:
     """Secrets in its target read `***`. `set` is there where the files of one have it."""
     found = await jobs.find(db, job)
-    return answer(found, set_name=await sets.set_of(db, found.id))
+    return answer(found, set_name=await sets.find_set_of(db, found.id))
 
 
 @patch(

@@ -79,7 +79,7 @@ class DatabaseMetrics(Collector):
     async def read(self, db: Database) -> None:
         """Read the database."""
         try:
-            self.stats, self.levels, self.flows, self.jobs = await in_time(read_all(db))
+            self.stats, self.levels, self.flows, self.jobs = await wait_in_time(read_all(db))
         except (AppError, TimeoutError):
             self.stats = self.levels = None
         self.read_at = self.clock()
@@ -162,7 +162,7 @@ ENDING: set[asyncio.Task[Any]] = set()
 """What was given up, until it has ended."""
 
 
-async def in_time(work: Coroutine[Any, Any, T]) -> T:
+async def wait_in_time(work: Coroutine[Any, Any, T]) -> T:
     """Wait for something for `READ_SECONDS` at most; it then ends by itself.
 
     A statement that is cancelled waits for Postgres to say that it is, which a frozen one does not:
@@ -253,7 +253,7 @@ class ScraperAuthentication(KeyAuthentication):
             KeyRequired: the request needs a key, and has none that may be used.
         """
         try:
-            return await in_time(super().authenticate_request(connection))
+            return await wait_in_time(super().authenticate_request(connection))
         except (DatabaseUnavailable, TimeoutError):
             return AuthenticationResult(user=IN_OUTAGE, auth=None)
 

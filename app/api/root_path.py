@@ -23,7 +23,7 @@ def without_root(scope: Scope, root: str) -> Scope:
 def with_root(send: Send, root: str) -> Send:
     """Return a `send` that puts the path before addresses of ours that an answer leads to."""
 
-    async def sending(message: Message) -> None:
+    async def send_below(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [
                 (name, root.encode() + value)
@@ -33,4 +33,4 @@ def with_root(send: Send, root: str) -> Send:
             ]
         await send(message)
 
-    return sending
+    return send_below

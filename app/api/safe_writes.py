@@ -21,7 +21,7 @@ from app.api.access import Caller, require_scope, session_token
 from app.api.body import WRITES, is_dry_run
 from app.api.kept_answers import OF_FORMS, KeptAnswers
 from app.api.problems import ApiRequest, app_problem, unexpected_problem
-from app.api.sent_again import Answer, in_time, keep, send_either
+from app.api.sent_again import Answer, call_by_size, keep, send_either
 from app.core.access.idempotency import HEADER, digest_of_request, id_of, key_error
 from app.db import Database, idempotency
 from app.db.connections import OF_API
@@ -231,7 +231,7 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
     """
     request: ApiRequest = ApiRequest(scope, receive, send)
     body = await request.body()
-    asked = await in_time(
+    asked = await call_by_size(
         len(body), digest_of_request, request.method, address(scope), media_type(request), body
     )
     credential = credential_of(request)
@@ -251,7 +251,7 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
                     await check_room(owner)
                     held.keep()
             if kept is None:
-                await app_apart(app, scope, receive, answer, id=id)
+                await answer_apart(app, scope, receive, answer, id=id)
         await send_either(send, answer, kept, asked=asked, cipher=cipher)
         return
     async with (
@@ -269,7 +269,7 @@ async def answer_once(  # noqa: PLR0913 - an application of ASGI, and two of our
     await send_either(send, answer, kept, asked=asked, cipher=cipher)
 
 
-async def app_apart(
+async def answer_apart(
     app: ASGIApp, scope: HTTPScope, receive: Receive, answer: Answer, *, id: bytes
 ) -> None:
     """Answer a request that was entered, without a transaction around it, and keep the answer."""

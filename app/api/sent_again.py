@@ -59,7 +59,7 @@ async def keep(db: Database, id: bytes, answer: Answer, cipher: Any) -> None:  #
     Raises:
         AnswerTooLarge: it cannot be kept.
     """
-    packed = await in_time(len(answer.body), zlib.compress, answer.body, 1)
+    packed = await call_by_size(len(answer.body), zlib.compress, answer.body, 1)
     if cipher:
         packed = cipher.encrypt(packed)
     if len(packed) > MAX_ANSWER_BYTES:
@@ -116,7 +116,7 @@ async def send_kept(send: Send, kept: Kept, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def in_time(size: int, work: Any, *arguments: Any) -> bytes:  # noqa: ANN401 - any function
+async def call_by_size(size: int, work: Any, *arguments: Any) -> bytes:  # noqa: ANN401 - any function
     """Call a function on so many bytes, beside the event loop if they are many."""
     if size <= MAX_AT_ONCE_BYTES:
         return bytes(work(*arguments))

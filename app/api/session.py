@@ -10,7 +10,7 @@ from app.api.access import (
     Caller,
     KeyAuthentication,
     caller_with,
-    key_given,
+    require_key,
     require_scope,
     session_token,
 )
@@ -80,7 +80,7 @@ async def begin_session(
     Raises:
         KeyRequired: the key may not be used.
     """
-    key = await key_given(state.key_ring, given)
+    key = await require_key(state.key_ring, given)
     session = issue(secrets.token_bytes(RANDOM_BYTES))
     expires_at = await sessions.create(db, session.digest, key_id=key.id)
     if expires_at is None:

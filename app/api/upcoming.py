@@ -111,8 +111,10 @@ async def list_runs(  # noqa: PLR0913 - what is listed, when, and how far
     runs, reached = await asyncio.to_thread(
         page_of, walk, after=after, limit=limit + 1, most=MAX_STEPS
     )
-    closed = await calendars.closed_among(db, [(run.job_id, run.scheduled_for) for run in runs])
-    names = await upcoming.names_of(db, [run.job_id for run in runs[:limit]])
+    closed = await calendars.find_closed_among(
+        db, [(run.job_id, run.scheduled_for) for run in runs]
+    )
+    names = await upcoming.read_names(db, [run.job_id for run in runs[:limit]])
     items = [
         UpcomingRun(
             at=run.at,

@@ -12,7 +12,7 @@ from app.config import Settings
 from app.db import Database, migrate
 from app.db.database import Page
 from app.errors import DatabaseRefused, DatabaseUnavailable
-from app.wire.pages import Cursor
+from app.wire.pages import ItemCursor
 
 PAGE = 200
 """Items that one statement reads."""
@@ -68,7 +68,7 @@ def say_empty(message: str) -> None:
 
 
 async def read_all(
-    list_page: Callable[[KeyT | None, int], Awaitable[Page[T]]], cursor: Cursor[KeyT]
+    list_page: Callable[[KeyT | None, int], Awaitable[Page[T]]], cursor: ItemCursor[KeyT]
 ) -> list[T]:
     """Read a whole list, page by page."""
     page = await list_page(None, PAGE)

@@ -44,7 +44,7 @@ from app.db.pooler import refuse_shared_sessions
 from app.dsn import parse
 from app.errors import DatabaseRefused, DatabaseUnavailable, LockedByOthers, RightMissing
 from app.vault import SecretKeys
-from app.vault.rotate import check_named_secrets, check_targets, unset_secrets
+from app.vault.rotate import check_named_secrets, check_targets, find_unset_secrets
 
 MONTH = timedelta(days=30)
 MAX_SEARCHED = 1000
@@ -108,7 +108,7 @@ async def examine_tables(db: Database, settings: Settings, found: list[Finding])
     named, targets = await check_named_secrets(db, keys), await check_targets(db, keys)
     looked_at = named.looked_at + targets.looked_at
     found.append(key_finding(looked_at, named.unopened + targets.unopened))
-    found.append(unset_finding(await unset_secrets(db)))
+    found.append(unset_finding(await find_unset_secrets(db)))
     gone = [HeldLeases(**row) for row in await db.fetch("doctor.gone")]
     found += instance_findings(await resting.list_resting(db), gone)
     rows = await db.fetch("doctor.upkeep")

@@ -289,7 +289,7 @@ async def list_reminders(
     return [Reminder(state=state(row), job=row["job"], why=row["why"]) for row in rows]
 
 
-async def over_until(db: Runner, *, after: Place, limit: int) -> Place | None:
+async def find_over_until(db: Runner, *, after: Place, limit: int) -> Place | None:
     """Return the last of the `limit` states after a place; None if there are fewer."""
     rule_id, event, job_id = after
     rows = await db.fetch(

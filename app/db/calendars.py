@@ -126,7 +126,7 @@ def calendar(row: Row) -> Calendar:
     return Calendar(**columns, times=times)
 
 
-async def closing(
+async def read_closing(
     db: Runner, calendars: Sequence[str], *, at: datetime, until: datetime | None = None
 ) -> Closing:
     """Return how these calendars stand at an instant, and their time from then to `until`."""
@@ -175,7 +175,7 @@ async def replan_step(db: Runner) -> ReplanStep:
     return ReplanStep(**row)
 
 
-async def closed_among(
+async def find_closed_among(
     db: Runner, runs: Sequence[tuple[UUID, datetime]]
 ) -> dict[tuple[UUID, datetime], datetime]:
     """Return until when the calendars of their jobs close these runs; without those left open."""
@@ -185,7 +185,7 @@ async def closed_among(
     return {(row["job_id"], row["at"]): row["closed_until"] for row in rows}
 
 
-async def closed_at(
+async def find_closed_at(
     db: Runner, calendars: Sequence[str], instants: Sequence[datetime]
 ) -> dict[datetime, datetime]:
     """Return until when calendars are closed at these instants; without those at which not.

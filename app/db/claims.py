@@ -216,7 +216,7 @@ async def look(session: Runner, *, by_priority: bool = False, **asked: Unpack[As
     if wait is not None:
         wakeup_seconds = wait if wakeup_seconds is None else min(wakeup_seconds, wait)
     if scope is not None and scope < Scope.JOB:
-        pause_seconds = await pauses.seconds_to_end(session, believed=believed)
+        pause_seconds = await pauses.read_seconds_to_end(session, believed=believed)
     return Look(
         paused=scope == Scope.ALL,
         pause_seconds=pause_seconds,

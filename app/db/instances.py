@@ -15,7 +15,7 @@ async def list_instances(db: Runner) -> list[Instance]:
     return [Instance(**row) for row in await db.fetch("instances.instances")]
 
 
-async def kinds_alive(db: Runner) -> list[str]:
+async def list_kinds_alive(db: Runner) -> list[str]:
     """List the kinds that the instances which are connected carry out."""
     [row] = await db.fetch("instances.kinds_alive")
     kinds: list[str] = row["kinds"]

@@ -97,7 +97,7 @@ async def run_by_parts(  # noqa: PLR0913 - one keyword for each way in which cal
     turns = turns or asyncio.Semaphore(AT_ONCE)
     size = -(-len(items) // parts) or 1
     some = [items[start : start + size] for start in range(0, len(items), size)]
-    errors = await asyncio.gather(*(error_of(run, part, turns) for part in some))
+    errors = await asyncio.gather(*(run_in_turn(run, part, turns) for part in some))
     for error in errors:
         if error is not None and not may_be_about_a_row(error):
             raise error
@@ -127,7 +127,7 @@ def parts_after(error: Exception, items: Sequence[object]) -> int:
     return len(items) if singly else PARTS
 
 
-async def error_of(
+async def run_in_turn(
     run: Callable[[Sequence[ItemT]], Awaitable[None]],
     items: Sequence[ItemT],
     turns: asyncio.Semaphore,

@@ -124,7 +124,7 @@ async def find_ids(db: Runner, names: Iterable[str]) -> dict[str, UUID]:
     return {row["name"]: row["id"] for row in rows}
 
 
-async def which_are_there(db: Runner, ids: Iterable[UUID]) -> set[UUID]:
+async def find_existing(db: Runner, ids: Iterable[UUID]) -> set[UUID]:
     """Return those of the ids that jobs have."""
     return {row["id"] for row in await db.fetch("jobs.there", job_ids=list(ids))}
 

@@ -88,7 +88,7 @@ async def list_concerned(db: Runner, job_ids: Sequence[UUID]) -> frozenset[UUID]
     return frozenset(row["id"] for row in await db.fetch("maintenance.concerned", job_ids=job_ids))
 
 
-async def closing(
+async def read_closing(
     db: Runner, job_id: UUID, *, at: datetime, since: datetime, until: datetime
 ) -> Maintained:
     """Return what windows make of a run of a job that is due at an instant.

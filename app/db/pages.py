@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from app.core.jobs.exact_json import number
 from app.core.jobs.job import JobState
-from app.core.schedule.occurrences import DstGap, DstOverlap
+from app.core.schedule.schedule import Schedule
 from app.db.connections import OF_PAGES
 from app.db.database import Database, Runner
 
@@ -87,8 +87,8 @@ class Attention(Struct, frozen=True, kw_only=True):
     """When a late one was due."""
 
 
-class ListedJob(Struct, frozen=True, kw_only=True):
-    """A job as a row of a list shows it."""
+class ListedJob(Schedule, frozen=True, kw_only=True):
+    """A job as a row of a list shows it: its schedule, and how it stands."""
 
     id: UUID
     name: str | None
@@ -96,17 +96,6 @@ class ListedJob(Struct, frozen=True, kw_only=True):
     state: JobState
     failing: bool
     next_run: datetime | None
-
-    run_at: datetime | None
-    cron: str | None
-    timezone: str
-    every_seconds: float | None
-    dst_gap: DstGap
-    dst_overlap: DstOverlap
-    starts_at: datetime | None
-    ends_at: datetime | None
-    jitter_seconds: float | None
-    jitter_percent: float | None
 
 
 class ListRow(Struct, frozen=True, kw_only=True):

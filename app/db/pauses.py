@@ -24,7 +24,7 @@ async def hold_claimed(db: Runner, ids: Sequence[UUID]) -> list[UUID]:
     return [row["id"] for row in await db.fetch("pauses.hold_claimed", ids=ids)]
 
 
-async def seconds_to_end(db: Runner, *, believed: datetime | None) -> float | None:
+async def read_seconds_to_end(db: Runner, *, believed: datetime | None) -> float | None:
     """Return in how many seconds the first pause ends by itself; None if none does."""
     rows = await db.fetch("pauses.seconds_to_end", believed=believed)
     return rows[0]["seconds"] if rows else None

@@ -21,20 +21,20 @@ async def lock(db: Runner) -> None:
     await db.fetch("sets.lock")
 
 
-async def members(db: Runner, set_name: str, wanted: Sequence[Key]) -> list[Member]:
+async def list_members(db: Runner, set_name: str, wanted: Sequence[Key]) -> list[Member]:
     """List what belongs to a set, and those of `wanted` that belong to others."""
     kinds, names = [kind for kind, _ in wanted], [name for _, name in wanted]
     rows = await db.fetch("sets.members", set_name=set_name, kinds=kinds, names=names)
     return [member(row) for row in rows]
 
 
-async def owners(db: Runner, job_ids: Sequence[UUID]) -> Mapping[UUID, Member]:
+async def list_owners(db: Runner, job_ids: Sequence[UUID]) -> Mapping[UUID, Member]:
     """Return the members that jobs are, by the ids of the jobs."""
     rows = await db.fetch("sets.owners", job_ids=job_ids)
     return {row["job_id"]: member(row) for row in rows}
 
 
-async def set_of(db: Runner, job_id: UUID) -> str | None:
+async def find_set_of(db: Runner, job_id: UUID) -> str | None:
     """Return the set whose files have a job; None for none."""
     [row] = await db.fetch("sets.of_job", job_id=job_id)
     return str(row["set_name"]) if row["set_name"] is not None else None

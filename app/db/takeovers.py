@@ -7,7 +7,7 @@ from app.db.database import Runner
 NONE = Attempts(lost=0, others=0, first_start_at=None, judges_changed_at=None)
 
 
-async def attempts_before(db: Runner, claim: Claim) -> Attempts:
+async def read_attempts_before(db: Runner, claim: Claim) -> Attempts:
     """Read what is on record of the attempts of a run before that of a claim.
 
     A run of which other executions of the job have the same instant has others too.

@@ -62,7 +62,7 @@ async def list_groups(
     return Soon(groups=groups, reached=reached)
 
 
-async def names_of(db: Runner, ids: Sequence[UUID]) -> dict[UUID, str | None]:
+async def read_names(db: Runner, ids: Sequence[UUID]) -> dict[UUID, str | None]:
     """Return the names of these jobs; a job that was deleted meanwhile has none."""
     rows = await db.fetch("jobs.names", ids=ids)
     return {row["id"]: row["name"] for row in rows}

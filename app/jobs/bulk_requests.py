@@ -19,7 +19,7 @@ from app.db.clock import PolledClock
 from app.errors import InvalidInput, StateConflict
 from app.jobs.bulk import OnJobs, Work
 from app.jobs.bulk_runs import Backfill, OnExecutions
-from app.jobs.filters import bulk_job_filter, execution_filter
+from app.jobs.filters import read_bulk_job_filter, read_execution_filter
 from app.jobs.pauses import check_until
 from app.vault import SecretKeys
 from app.vault.keys import NotDecrypted, is_token
@@ -41,7 +41,7 @@ def of_bulk(id: UUID) -> str:
     return f"bulk {id}"
 
 
-async def work_of(  # noqa: PLR0913 - what the kinds of work need
+async def find_work(  # noqa: PLR0913 - what the kinds of work need
     db: Database,
     request: BulkRequest,
     keys: SecretKeys,
@@ -58,9 +58,9 @@ async def work_of(  # noqa: PLR0913 - what the kinds of work need
     if errors := list(request.errors()):
         raise InvalidInput(*errors)
     if request.action in OF_EXECUTIONS:
-        executed = await execution_filter(db, request.filter, path=FILTER_PATH)
+        executed = await read_execution_filter(db, request.filter, path=FILTER_PATH)
         return OnExecutions(request, executed, asked_at=asked_at)
-    wanted = await bulk_job_filter(db, request.filter, path=FILTER_PATH)
+    wanted = await read_bulk_job_filter(db, request.filter, path=FILTER_PATH)
     if request.action is BulkAction.BACKFILL:
         return Backfill(request, wanted, asked_at=asked_at)
     return OnJobs(request, wanted, keys, clock, asked_at=asked_at, limits=limits)
@@ -76,7 +76,7 @@ async def preview(
     """
     now = await clock.now()
     check_until(pause_end(request), now=now)
-    work = await work_of(db, request, keys, clock, asked_at=now, limits=db.limits)
+    work = await find_work(db, request, keys, clock, asked_at=now, limits=db.limits)
     return await work.preview(db)
 
 
@@ -88,7 +88,7 @@ async def ask(db: Database, request: BulkRequest, keys: SecretKeys, clock: Polle
     """
     now = await clock.now()
     check_until(pause_end(request), now=now)
-    work = await work_of(db, request, keys, clock, asked_at=now, limits=db.limits)
+    work = await find_work(db, request, keys, clock, asked_at=now, limits=db.limits)
     found = await work.preview(db)
     id = uuid7(now, random=secrets.randbits(RANDOM_BITS))
     written: dict[str, Any] = msgspec.to_builtins(request)

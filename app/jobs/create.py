@@ -109,7 +109,7 @@ async def insert_by_parts(
         while part:
             places = range(len(stored), len(stored) + len(part))
             await check_calendars(transaction, part, places=places)
-            inserted, part = await both(
+            inserted, part = await wait_for_both(
                 jobs.insert(transaction, part), asyncio.to_thread(batch.draft_part)
             )
             stored += inserted
@@ -118,7 +118,7 @@ async def insert_by_parts(
     return stored, warnings
 
 
-async def both(
+async def wait_for_both(
     one: Coroutine[Any, Any, OneT], other: Coroutine[Any, Any, OtherT]
 ) -> tuple[OneT, OtherT]:
     """Wait for two, also where one fails: the other may be a thread, which goes on meanwhile."""

@@ -18,7 +18,7 @@ def as_list(given: str | list[str] | None) -> list[str] | None:
     return [given] if isinstance(given, str) else given
 
 
-async def bulk_job_filter(db: Database, given: BulkFilter, *, path: str) -> JobFilter:
+async def read_bulk_job_filter(db: Database, given: BulkFilter, *, path: str) -> JobFilter:
     """Read the filters of a list of jobs, and the one job that a bulk action may name.
 
     Raises:
@@ -49,7 +49,9 @@ def job_filter(given: BulkFilter, *, path: str = "") -> JobFilter:
     )
 
 
-async def execution_filter(db: Database, given: BulkFilter, *, path: str = "") -> ExecutionFilter:
+async def read_execution_filter(
+    db: Database, given: BulkFilter, *, path: str = ""
+) -> ExecutionFilter:
     """Read the filters of a list of executions.
 
     Raises:

@@ -39,7 +39,7 @@ async def preview(db: Database, given: SchedulePreview, *, now: datetime) -> Pre
     id = given.job_id or NIL
     check(schedule, job_id=id, now=now)
     runs = next_runs(schedule, id, now=now, count=given.count)
-    job = await job_of(db, given.job_id)
+    job = await find_job(db, given.job_id)
     calendars_given = given.calendars
     if calendars_given is None and job is not None:
         calendars_given = job.calendars
@@ -61,7 +61,7 @@ async def preview_runs(  # noqa: PLR0913 - what runs are judged by
     """Say of runs when they start, and which are skipped or fall into time that is closed."""
     zone = zone_named(schedule.timezone)
     skipped = skipped_among(job, schedule, runs)
-    closed = await calendars.closed_at(db, keeps_to, runs) if keeps_to and runs else {}
+    closed = await calendars.find_closed_at(db, keeps_to, runs) if keeps_to and runs else {}
     return [
         PreviewedRun(
             at=run,
@@ -74,7 +74,7 @@ async def preview_runs(  # noqa: PLR0913 - what runs are judged by
     ]
 
 
-async def outlook_of(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
+async def find_outlook(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
     """Say what becomes of a job that was just written.
 
     Its runs are those of its plan: none while it is paused, or once it is over.
@@ -94,7 +94,7 @@ async def outlook_of(db: Database, job: StoredJob, *, now: datetime) -> Outlook:
     return Outlook(
         description=describe(course.schedule, job_id=job.id),
         next_runs=[start for start in starts if start is not None],
-        has_instance=job.kind in await instances.kinds_alive(db),
+        has_instance=job.kind in await instances.list_kinds_alive(db),
     )
 
 
@@ -108,7 +108,7 @@ def next_runs(schedule: Schedule, job_id: UUID, *, now: datetime, count: int) ->
     return runs
 
 
-async def job_of(db: Database, job_id: UUID | None) -> StoredJob | None:
+async def find_job(db: Database, job_id: UUID | None) -> StoredJob | None:
     """Return the job of an id; None without one, or if there is no such job."""
     if job_id is None:
         return None

@@ -27,7 +27,7 @@ from app.errors import (
     WriteSuppressed,
 )
 from app.jobs.calendars import check_calendars, to_judge
-from app.jobs.create import PART, Written, both, duplicates
+from app.jobs.create import PART, Written, duplicates, wait_for_both
 from app.jobs.edit import TRIES
 from app.jobs.input import Edit, NewPlans, draft_edit, draft_new
 from app.jobs.key_limits import queue
@@ -74,7 +74,7 @@ async def replace_batch(
         except InvalidInput:
             await replacing.draft_rest(db)  # what is wrong with other jobs is told first
             replacing.check()
-            await replacing.warnings(db)
+            await replacing.find_warnings(db)
             raise
     message = "jobs of these names are being created and deleted by others all the time: try again"
     raise StateConflict(message)
@@ -148,7 +148,7 @@ class Replacing:
         else:
             message = "these jobs are being edited by others all the time: try again"
             raise StateConflict(message)
-        warnings = await self.warnings(db)
+        warnings = await self.find_warnings(db)
         return [
             Written(job=one.job, effect=one.effect, warnings=warnings.get(index, ()))
             for index, one in sorted(self.written.items())
@@ -161,7 +161,9 @@ class Replacing:
         part, found = await self.read_next(db)
         while part or drafted:
             writing, drafted_then = drafted, asyncio.to_thread(self.draft, part, found)
-            (again, (part, found)), drafted = await both(self.step(db, writing), drafted_then)
+            (again, (part, found)), drafted = await wait_for_both(
+                self.step(db, writing), drafted_then
+            )
             missed += again
         return missed
 
@@ -289,7 +291,7 @@ class Replacing:
         if self.conflicts:
             raise EditsConflict(*in_order(self.conflicts))
 
-    async def warnings(self, db: Acting) -> Mapping[int, Sequence[FieldError]]:
+    async def find_warnings(self, db: Acting) -> Mapping[int, Sequence[FieldError]]:
         """Return warnings of named secrets that are not set, by the place of the job.
 
         Raises:

@@ -57,7 +57,7 @@ class Present(Struct, frozen=True, kw_only=True):
 async def read_present(db: Runner, desired: Desired) -> Present:
     """Read what there is of a set, and of what it wants to have."""
     wanted = [*((MemberKind.JOB, name) for name in desired.jobs), *desired.others]
-    found = await sets.members(db, desired.set_name, wanted)
+    found = await sets.list_members(db, desired.set_name, wanted)
     own = {(one.kind, one.name): one for one in found if one.set_name == desired.set_name}
     ids = [one.job_id for one in own.values() if one.job_id is not None]
     stored = await jobs.find_many(db, ids=ids, names=list(desired.jobs))
@@ -68,7 +68,7 @@ async def read_present(db: Runner, desired: Desired) -> Present:
         members=own,
         foreign={(one.kind, one.name): one for one in found if one.set_name != desired.set_name},
         jobs=stored,
-        owners=await sets.owners(db, [job.id for job in stored]),
+        owners=await sets.list_owners(db, [job.id for job in stored]),
         others={key: one for key, (one, _) in others.items()},
         versions={key: version for key, (_, version) in others.items()},
     )

@@ -238,11 +238,13 @@ async def make_ready(parts: Parts, draft: Draft, *, now: datetime) -> ReadyTarge
     try:
         if brings_templates(target):
 
-            async def variables(_: list[Text]) -> Variables:
+            async def read_variables(_: list[Text]) -> Variables:
                 return variables_of(draft, now)
 
-            target = await render_target(parts.executors.renderer, draft.kind, target, variables)
-        return await parts.targets.ready(draft.job_id, draft.kind, target)
+            target = await render_target(
+                parts.executors.renderer, draft.kind, target, read_variables
+            )
+        return await parts.targets.make_ready(draft.job_id, draft.kind, target)
     except TemplateFailed as error:
         return failed("template", str(error))
     except SecretUnusable as error:

@@ -251,7 +251,7 @@ class Alerting:
             transaction, written=standing.written(), removed=standing.removed(), told=()
         )
         after = self.walked
-        until = await alerts.over_until(transaction, after=after, limit=WALK)
+        until = await alerts.find_over_until(transaction, after=after, limit=WALK)
         self.walked = until or alerts.FIRST
         over = await alerts.list_over(
             transaction, after=after, upto=until or alerts.LAST, horizon=horizon

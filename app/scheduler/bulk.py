@@ -19,7 +19,7 @@ from app.errors import (
     SchemaOutdated,
     StateConflict,
 )
-from app.jobs.bulk_requests import request_of, work_of
+from app.jobs.bulk_requests import find_work, request_of
 from app.scheduler.bulk_steps import Steps
 from app.scheduler.tasks import wait_and_clear
 from app.telemetry import Observers
@@ -214,7 +214,7 @@ class BulkWorker:
         row = await bulk.find(self.db, id)
         request = request_of(row, self.keys)
         limits = await bulk.find_limits(self.db, id)
-        work = await work_of(
+        work = await find_work(
             self.db,
             request,
             self.keys,

@@ -76,7 +76,7 @@ class Closings:
         touched = run is not None and self.windows.touch(run, run)
         return replace(claim, may_be_maintained_next=touched)
 
-    async def settlement(self, held: HeldClaim) -> Settlement | None:
+    async def judge(self, held: HeldClaim) -> Settlement | None:
         """Return how to settle a claim that is not to be carried out now; None for one that is.
 
         The claim then knows the time that its calendars leave open. Never raises: an outage
@@ -86,14 +86,14 @@ class Closings:
         if not is_judged(claim) and not chooses(claim):
             return None
         try:
-            return await self.judge(held)
+            return await self.judge_or_raise(held)
         except DatabaseUnavailable:
             return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
 
-    async def judge(self, held: HeldClaim) -> Settlement | None:
-        """Do what `settlement` does.
+    async def judge_or_raise(self, held: HeldClaim) -> Settlement | None:
+        """Do what `judge` does.
 
         Raises:
             Exception: the calendars or windows could not be asked, or there is a bug.
@@ -104,31 +104,31 @@ class Closings:
         ends = now + timedelta(seconds=claim.timeout_seconds) + SLACK
         at, settlement = claim.scheduled_for, None
         if claim.calendars:
-            closing = await calendars.closing(self.db, claim.calendars, at=at, until=ends)
+            closing = await calendars.read_closing(self.db, claim.calendars, at=at, until=ends)
             held.claim = claim = informed(claim, closing)
             if is_judged(claim):
                 settlement = closed(claim, closing, now=now)
                 if settlement is not None and settlement.executions and is_idle(claim, now=now):
-                    settlement = await self.never_open(claim) or settlement
+                    settlement = await self.judge_never_open(claim) or settlement
                 if claim.on_closed is OnClosed.NEXT_OPEN and closing.closed_until is not None:
                     at = min(closing.closed_until, max(claim.next_run, at))
         touched = settlement is None and self.windows.touch(claim.scheduled_for, ends)
         if touched and await self.concerned.concerns(claim.job_id):
-            settlement = await self.under_maintenance(held, at=at, until=ends, now=now)
+            settlement = await self.judge_under_maintenance(held, at=at, until=ends, now=now)
         return settlement or too_soon(held.claim, now=now)
 
-    async def never_open(self, claim: Claim) -> Settlement | None:
+    async def judge_never_open(self, claim: Claim) -> Settlement | None:
         """Return how to settle a claim whose job's calendars leave it no run; None for another."""
         spans = await calendars.open_spans(self.db, claim.calendars, since=claim.scheduled_for)
         # In a thread, as there may be thousands of spans.
         return None if spans is None else await asyncio.to_thread(never_open, claim, spans)
 
-    async def under_maintenance(
+    async def judge_under_maintenance(
         self, held: HeldClaim, *, at: datetime, until: datetime, now: datetime
     ) -> Settlement | None:
         """Return how windows settle a claim whose run is due at an instant; None: it may start."""
         claim = held.claim
-        maintained = await maintenance.closing(
+        maintained = await maintenance.read_closing(
             self.db, claim.job_id, at=at, since=claim.scheduled_for, until=until
         )
         held.claim = claim = outside(claim, maintained)
@@ -153,7 +153,7 @@ async def open_due(
     for _ in range(MAX_STEPS):
         if run is None:
             return None
-        opens_at, on_closed = await opening(db, windows, claim, run)
+        opens_at, on_closed = await find_opening(db, windows, claim, run)
         if opens_at is None:
             return effective(claim.schedule, run, job_id=claim.job_id)
         if opens_at >= LATEST:
@@ -165,16 +165,16 @@ async def open_due(
     return None
 
 
-async def opening(
+async def find_opening(
     db: Database, windows: Windows, claim: Claim, run: datetime
 ) -> tuple[datetime | None, OnClosed]:
     """Return until when a run is kept from starting (None: it is not), and what becomes of it."""
     if claim.calendars:
-        closing = await calendars.closing(db, claim.calendars, at=run)
+        closing = await calendars.read_closing(db, claim.calendars, at=run)
         if closing.closed_until is not None:
             return closing.closed_until, claim.on_closed
     if windows.touch(run, run):
-        found = await maintenance.closing(db, claim.job_id, at=run, since=run, until=run)
+        found = await maintenance.read_closing(db, claim.job_id, at=run, since=run, until=run)
         if found.window_id is not None:
             return found.closed_until, found.on_closed
     return None, claim.on_closed

@@ -281,7 +281,7 @@ class Dispatcher:
         held: HeldClaim | None = first
         while held is not None:
             began_at = self.timers.time()
-            settlement = await self.settlement(held)
+            settlement = await self.work_on(held)
             self.slots.take_back(held.host, held.addresses)
             following = self.follow(began_at)
             self.offer_room_if_any()
@@ -302,14 +302,14 @@ class Dispatcher:
         self.turn_soon()  # the slot may allow others, of hosts that had their share
         return self.start_next()
 
-    async def settlement(self, held: HeldClaim) -> Settlement:
+    async def work_on(self, held: HeldClaim) -> Settlement:
         """Execute a claim, unless there is a reason not to, and return how to settle it."""
         claim, settlement = held.claim, None
         if claim.attempt > 1 and may_be_unbegun(claim):
-            settlement = await self.runner.takeovers.settlement(held, self.runner.attendance)
+            settlement = await self.runner.takeovers.judge(held, self.runner.attendance)
             claim = held.claim
         if settlement is None and self.runner.closings.concern(claim):
-            settlement = await self.runner.closings.settlement(held)
+            settlement = await self.runner.closings.judge(held)
             claim = held.claim
         if settlement is not None:
             return settlement

@@ -16,7 +16,7 @@ from app.scheduler.kinds import keep_kinds
 from app.scheduler.pools import Pools
 from app.scheduler.resting import keep_resting_told
 from app.scheduler.sweep import Sweep
-from app.scheduler.tasks import endless
+from app.scheduler.tasks import run_endlessly
 from app.scheduler.upkeep import keep_up
 from app.scheduler.windows import Windows, keep_windows
 from app.scheduler.zones import keep_zones
@@ -77,4 +77,4 @@ async def keep_house(  # noqa: PLR0913 - the parts of an instance that these tas
         )
     async with asyncio.TaskGroup() as group:
         for name, task in tasks.items():
-            group.create_task(endless(name, task), name=name)
+            group.create_task(run_endlessly(name, task), name=name)

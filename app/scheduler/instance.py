@@ -234,8 +234,8 @@ class Instance:
                     sweep=sweep.keep_sweeping(),
                     look_past=PastCrowds(suspects).keep_claiming(),
                     plan=planning.keep_working(),
-                    know_flows=self.once_admitted(flows.keep_known),
-                    keep_house=self.once_admitted(
+                    know_flows=self.run_once_admitted(flows.keep_known),
+                    keep_house=self.run_once_admitted(
                         lambda: keep_house(
                             self.settings,
                             pools,
@@ -315,7 +315,7 @@ class Instance:
             locks=True,
         )
 
-    async def once_admitted(self, task: Callable[[], Awaitable[None]]) -> None:
+    async def run_once_admitted(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task once the database has let this instance in."""
         await self.admitted.wait()
         await task()

@@ -115,7 +115,7 @@ class Leases:
         for held in ageing:
             if held.claim.id in self.apart:
                 tasks.create_task(
-                    self.beside([held], self.extend_patiently(held)), name="extend apart"
+                    self.run_beside([held], self.extend_patiently(held)), name="extend apart"
                 )
         if not usual:
             return True
@@ -125,7 +125,7 @@ class Leases:
         except Exception as error:  # noqa: BLE001 - leases end by themselves if it lasts
             if may_be_about_a_row(error):
                 tasks.create_task(
-                    self.beside(usual, self.extend_by_parts(usual, error)), name="extend apart"
+                    self.run_beside(usual, self.extend_by_parts(usual, error)), name="extend apart"
                 )
                 return True
             self.observers.tell(Faulted(where="extend", error=reason(error)))
@@ -158,7 +158,9 @@ class Leases:
                 answered = False
         return answered
 
-    async def beside(self, some: Sequence[HeldClaim], work: Coroutine[None, None, None]) -> None:
+    async def run_beside(
+        self, some: Sequence[HeldClaim], work: Coroutine[None, None, None]
+    ) -> None:
         """Run `work`, which extends these leases apart; then have those tried again that remain."""
         self.trying.update(some)
         try:

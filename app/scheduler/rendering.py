@@ -50,10 +50,10 @@ class Rendering:
             OutOfDescriptors: no process could be started to render in.
         """
 
-        async def variables(texts: list[Text]) -> Variables:
+        async def read_variables(texts: list[Text]) -> Variables:
             return variables_of(claim, await self.read(claim), texts)
 
-        return await render_target(self.renderer, claim.kind, claim.target, variables)
+        return await render_target(self.renderer, claim.kind, claim.target, read_variables)
 
     async def read(self, claim: Claim) -> JobOfRun:
         """Read the job of a claim.

@@ -147,7 +147,7 @@ class ClaimRunner:
         """
         claim = held.claim
         with suppress(Exception):
-            ready = await self.ready(held)
+            ready = await self.prepare_target(held)
             context = Context.of(claim, traceparent=self.observers.traceparent(claim))
             await self.executors.prepare(claim.kind, ready.target, context)
         with suppress(Exception):  # no due job waits for the answer
@@ -164,7 +164,7 @@ class ClaimRunner:
         Never raises: the execution meets the same error, and reports it.
         """
         with suppress(Exception):
-            ready = await self.ready(held)
+            ready = await self.prepare_target(held)
             await self.executors.load(ready.target)
 
     async def decode(self, held: HeldClaim) -> None:
@@ -174,17 +174,17 @@ class ClaimRunner:
         """
         with suppress(Exception):
             try:
-                held.ready = await self.targets.ready(
+                held.ready = await self.targets.make_ready(
                     held.claim.job_id, held.claim.kind, held.target
                 )
             except InvalidInput as error:
                 held.ready = error
 
-    async def ready(self, held: HeldClaim) -> ReadyTarget:
+    async def prepare_target(self, held: HeldClaim) -> ReadyTarget:
         """Return the target of a claim, ready to be executed.
 
         Raises:
-            InvalidInput, SecretUnusable, DatabaseUnavailable: as `Targets.ready` does.
+            InvalidInput, SecretUnusable, DatabaseUnavailable: as `Targets.make_ready` does.
             Exception: the templates could not be rendered, see `HeldClaim.target`.
         """
         ready = held.ready
@@ -192,7 +192,7 @@ class ClaimRunner:
             raise ready
         if ready is not None and await self.targets.is_current(ready):
             return ready
-        return await self.targets.ready(held.claim.job_id, held.claim.kind, held.target)
+        return await self.targets.make_ready(held.claim.job_id, held.claim.kind, held.target)
 
     async def attempt(self, held: HeldClaim) -> Settlement:
         """Decrypt and check the target, execute, and return how to settle.
@@ -234,9 +234,9 @@ class ClaimRunner:
         claim = held.claim
         try:
             if held.ready is not None:
-                return await self.ready(held)
+                return await self.prepare_target(held)
             at_once = self.targets.ready_at_once(claim.kind, held.target)
-            return at_once or await self.targets.ready(claim.job_id, claim.kind, held.target)
+            return at_once or await self.targets.make_ready(claim.job_id, claim.kind, held.target)
         except InvalidInput as error:
             if not isinstance(held.rendered, str):
                 return invalid(claim, str(error))

@@ -69,14 +69,14 @@ class Superseding:
                 if self.windows.spans:
                     seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
                 await wait_and_clear(edited, seconds=seconds)
-                due = await self.next_due(held.claim, began_at=began_at)
+                due = await self.find_next_due(held.claim, began_at=began_at)
                 if due is not None and self.clock.seconds_until(due.timestamp()) <= 0:
                     held.cut(Ending.OVERLAP)
                     return
         except Exception as error:  # noqa: BLE001 - see above
             self.observers.tell(faulted(f"job {held.claim.job_id}", error))
 
-    async def next_due(self, claim: Claim, *, began_at: datetime) -> datetime | None:
+    async def find_next_due(self, claim: Claim, *, began_at: datetime) -> datetime | None:
         """Return when the job's next run is due, as the job is now; None if none is to come.
 
         Waits through outages of the database, and while the job is paused or yet to be planned.

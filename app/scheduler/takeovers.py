@@ -44,14 +44,14 @@ class Takeovers:
     def __repr__(self) -> str:
         return f"<Takeovers by {self.instance}>"
 
-    async def settlement(self, held: HeldClaim, attendance: Attendance) -> Settlement | None:
+    async def judge(self, held: HeldClaim, attendance: Attendance) -> Settlement | None:
         """Return how to settle a claim whose run was not to be carried out; None for any other.
 
         Never raises: an outage releases the claim, and a bug concerns this job alone.
         """
         claim = held.claim
         try:
-            return await self.judge(held, attendance)
+            return await self.judge_or_raise(held, attendance)
         except DatabaseUnavailable:
             return released(claim)
         except Exception as error:  # noqa: BLE001 - see above
@@ -59,9 +59,9 @@ class Takeovers:
         finally:
             held.claim = replace(held.claim, attempt=claim.attempt)
 
-    async def judge(self, held: HeldClaim, attendance: Attendance) -> Settlement | None:
-        """Do what `settlement` does; the claim is then that of a first attempt."""
-        attempts = await takeovers.attempts_before(self.db, held.claim)
+    async def judge_or_raise(self, held: HeldClaim, attendance: Attendance) -> Settlement | None:
+        """Do what `judge` does; the claim is then that of a first attempt."""
+        attempts = await takeovers.read_attempts_before(self.db, held.claim)
         since = unbegun_since(held.claim, attempts)
         if since is None or since > self.clock.now():
             return None  # what claimed it may not have believed that instant either

@@ -24,7 +24,7 @@ async def background(**tasks: Coroutine[None, None, None]) -> AsyncIterator[None
     """Run tasks, by name, beside the body and cancel them after it."""
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(endless(name, task), name=name) for name, task in tasks.items()
+            group.create_task(run_endlessly(name, task), name=name) for name, task in tasks.items()
         ]
         try:
             yield
@@ -33,7 +33,7 @@ async def background(**tasks: Coroutine[None, None, None]) -> AsyncIterator[None
                 one.cancel()
 
 
-async def endless(name: str, task: Coroutine[None, None, None]) -> None:
+async def run_endlessly(name: str, task: Coroutine[None, None, None]) -> None:
     """Run a task, and fail when it returns: an instance without one of its tasks must end."""
     await task
     message = f"{name} ended although the instance is running"

@@ -189,7 +189,9 @@ class Pass:
 
     async def add_partitions(self) -> Left:
         """Add the partitions of the coming week."""
-        return await self.each(partial(self.add_partition, days) for days in range(DAYS_AHEAD + 1))
+        return await self.work_on_each(
+            partial(self.add_partition, days) for days in range(DAYS_AHEAD + 1)
+        )
 
     async def add_partition(self, days_ahead: int) -> None:
         """Add the partition of one day."""
@@ -214,7 +216,7 @@ class Pass:
         """Drop the partitions of days that are over for longer than the retention."""
         keep_from = await self.keep_from()
         expired = await upkeep.list_expired_partitions(self.session, keep_from=keep_from)
-        return await self.each(
+        return await self.work_on_each(
             partial(self.drop_partition, one, keep_from=keep_from) for one in expired
         )
 
@@ -222,7 +224,7 @@ class Pass:
         """Drop one partition, if all of its rows are older than `keep_from`."""
         self.dropped += await upkeep.drop_partition(self.session, partition, keep_from=keep_from)
 
-    async def each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
+    async def work_on_each(self, works: Iterable[Callable[[], Awaitable[None]]]) -> Left:
         """Do each piece of work, even after one has failed.
 
         Raises:
@@ -231,7 +233,7 @@ class Pass:
         first: AppError | None = None
         for work in works:
             try:
-                await between_others(work)
+                await work_between_others(work)
             except AppError as error:
                 if self.session.is_lost:
                     raise
@@ -293,7 +295,7 @@ class Pass:
         return NONE_LEFT
 
 
-async def between_others(work: Callable[[], Awaitable[None]]) -> None:
+async def work_between_others(work: Callable[[], Awaitable[None]]) -> None:
     """Do the work, up to `LOCK_TRIES` times while others hold what it has to lock.
 
     Each try waits for locks for milliseconds, as other transactions queue behind it.

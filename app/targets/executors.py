@@ -92,7 +92,7 @@ class Executors:
     async def load(self, target: Target) -> None:
         """Load the certificates of a target before its next attempt."""
         for tls in target.certificates():
-            await self.options.contexts.context(tls, patient=True)
+            await self.options.contexts.find_context(tls, patient=True)
 
     async def redact(self, secrets: Collection[str], text: str) -> str:
         """Return a text with `***` for each secret, in its turn if it is long."""

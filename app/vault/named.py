@@ -51,7 +51,7 @@ class NamedSecrets:
     def __repr__(self) -> str:
         return f"<NamedSecrets: {len(self.known)} known, {len(self.wanted)} to be read>"
 
-    async def values(self, names: Collection[str]) -> dict[str, str]:
+    async def read_values(self, names: Collection[str]) -> dict[str, str]:
         """Return the values of the secrets of these names, at most `FRESH_SECONDS` old.
 
         Raises:

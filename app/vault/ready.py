@@ -104,7 +104,7 @@ class Targets:
         except Unread:
             return None
 
-    async def ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
+    async def make_ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
         """Decrypt the JSON of a job's target, fill in named secrets, and check the target.
 
         Raises:
@@ -130,10 +130,10 @@ class Targets:
         if not names:
             target = await self.decode(kind, clear)
             return ReadyTarget(target=target.packed() if is_large else target)
-        values = await self.named.values(names)
+        values = await self.named.read_values(names)
         if is_large:
             await self.turns.take(len(stored))  # many may have waited for the same answer
-            values = await self.named.values(names)  # that turn may have come seconds later
+            values = await self.named.read_values(names)  # that turn may have come seconds later
         as_stored = self.named.stored(names)  # while the target is decoded they are read anew
         try:
             in_clear = with_values(type_, clear, values)

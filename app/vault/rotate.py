@@ -172,7 +172,7 @@ async def check_targets(db: Runner, keys: SecretKeys) -> KeyCheck:
     return KeyCheck(looked_at=len(found), unopened=unopened)
 
 
-async def unset_secrets(db: Runner) -> list[tuple[str, str]]:
+async def find_unset_secrets(db: Runner) -> list[tuple[str, str]]:
     """Find newer jobs that refer to a secret which is not set: (name of the secret, job)."""
     found: list[tuple[str, str]] = []
     for one in await secrets.list_newest_referring(

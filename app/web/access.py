@@ -47,7 +47,7 @@ async def audit_page(
         request,
         "audit.html",
         listed=[edit(one) for one in found.items],
-        there=await jobs.which_are_there(reader, of_jobs) if of_jobs else set(),
+        there=await jobs.find_existing(reader, of_jobs) if of_jobs else set(),
         of=of,
         following=CHANGES.after(found.items, more=found.more),
         cursor=cursor,

@@ -111,7 +111,7 @@ class Pictures:
     def __repr__(self) -> str:
         return f"<Pictures: {[*self.kept]}>"
 
-    async def of(self, week: Week, span: str) -> Picture:
+    async def see(self, week: Week, span: str) -> Picture:
         """Return the runs to come by spans; drawn by one caller for all that want them."""
 
         def is_drawn() -> bool:

@@ -17,7 +17,7 @@ from app.core.access.api_key import Scope
 from app.db import bulk
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.jobs import bulk_requests
-from app.web.forms import Form, by_field, form_of, instant_in, see, typed
+from app.web.forms import Form, by_field, instant_in, read_form, see, typed
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, OF_JOBS, Search, searched
@@ -91,7 +91,7 @@ async def ask_bulk(
     *, request: ApiRequest, db: Db, reader: Reader, clock: Clock, secret_keys: Keys
 ) -> Response[bytes] | Redirect:
     """Count what is found and show some of it; once that was seen, have it done."""
-    form = await form_of(request)
+    form = await read_form(request)
     try:
         wanted = request_of(form)
         counted = await bulk_requests.preview(reader, wanted, secret_keys, clock)

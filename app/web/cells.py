@@ -9,7 +9,7 @@ from hashlib import blake2b
 from markupsafe import Markup
 from msgspec import Struct
 
-from app.web.live import End, Part, nothing
+from app.web.live import End, Part, end_nothing
 
 DIGEST = 6
 """How many characters of a version stand for a piece."""
@@ -45,7 +45,7 @@ class Cells(Part):
     """The live part of a page in pieces, always the same ones in one order."""
 
     def __init__(
-        self, make_cells: Callable[[], Awaitable[Sequence[Cell]]], *, end: End = nothing
+        self, make_cells: Callable[[], Awaitable[Sequence[Cell]]], *, end: End = end_nothing
     ) -> None:
         super().__init__(self.make_text, end=end)
         self.make_cells = make_cells

@@ -9,21 +9,21 @@ from app.db import audit
 from app.db.database import Database
 from app.web.access import Edit, edit
 from app.web.differences import Difference, together
-from app.web.facts import Seen, seen_once
+from app.web.facts import Seen, see_once
 from app.wire.executions import Execution
 
 EDITS = 50
 """Changes that are read: the newest are shown, and all since the last success compared."""
 
 
-async def seen_edits(reader: Database, id: UUID, *, may_see: bool) -> Seen[Sequence[Edit]]:
+async def read_edits(reader: Database, id: UUID, *, may_see: bool) -> Seen[Sequence[Edit]]:
     """List the last changes of a job, the newest first, for a caller that may see them."""
     if not may_see:
         return Seen(value=None, at=None)
-    return await seen_once(edits(reader, id))
+    return await see_once(list_edits(reader, id))
 
 
-async def edits(reader: Database, id: UUID) -> Sequence[Edit]:
+async def list_edits(reader: Database, id: UUID) -> Sequence[Edit]:
     """List the last changes of a job, the newest first."""
     found = await audit.list_page(reader, entity_id=id, before=None, limit=EDITS)
     return [edit(entry) for entry in found.items]

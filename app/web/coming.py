@@ -69,7 +69,7 @@ async def coming_page(  # noqa: PLR0913 - one parameter for each of the query's
     begin, error = begin_of(from_, now=now, length=length)
     end = begin + length
     after = UPCOMING.read(cursor)
-    found = await counted.seen(stale=KEPT_SECONDS)
+    found = await counted.see(stale=KEPT_SECONDS)
     week = found.value
     listed, until, following = [], end, None
     # The first page shows runs of few jobs; to read all that come takes a tenth of a second.

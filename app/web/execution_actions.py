@@ -10,7 +10,7 @@ from app.core.access.api_key import Scope
 from app.db import executions
 from app.errors import ExecutionNotFound
 from app.jobs import actions
-from app.web.forms import form_of, see
+from app.web.forms import read_form, see
 from app.web.job_actions import address
 from app.web.parameters import Reader
 from app.web.rendering import page
@@ -40,6 +40,6 @@ async def cancel_page(
 @post("/executions/{id:int}/cancel", status_code=303, opt={"scope": Scope.WRITE})
 async def cancel_execution(request: ApiRequest, db: Db, id: FromPath[int]) -> Redirect:
     """Cut an execution off."""
-    form = await form_of(request)
+    form = await read_form(request)
     past = await actions.cancel(db, id, retry=form["then"] == "retry")
     return see(f"/executions/{past.id}?done=cancelled")

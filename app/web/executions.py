@@ -16,9 +16,9 @@ from app.db import executions, explanations
 from app.db.database import Database
 from app.db.executions import ExecutionFilter
 from app.errors import InvalidInput, JobNotFound
-from app.jobs.filters import execution_filter
-from app.web.changes import changes_since, last_success, seen_edits
-from app.web.facts import seen_once
+from app.jobs.filters import read_execution_filter
+from app.web.changes import changes_since, last_success, read_edits
+from app.web.facts import see_once
 from app.web.parameters import ON_A_PAGE, Reader
 from app.web.pictures import STRIP_BARS
 from app.web.rendering import page
@@ -52,7 +52,7 @@ async def executions_page(
     listed, following = [], None
     if not error:
         try:
-            wanted: ExecutionFilter = await execution_filter(reader, search.wanted)
+            wanted: ExecutionFilter = await read_execution_filter(reader, search.wanted)
             found = await executions.list_page(
                 reader, wanted, before=EXECUTIONS.read(cursor), limit=ON_A_PAGE
             )
@@ -86,10 +86,10 @@ async def execution_page(
     caller: Caller = request.scope["user"]
     may_see = Scope.ADMIN in caller.scopes and one.outcome is not Outcome.SUCCEEDED
     around, tries, edited, became = await asyncio.gather(
-        seen_once(executions.list_around(reader, one, limit=STRIP_BARS)),
-        seen_once(executions.list_of_run(reader, one, limit=ON_A_PAGE)),
-        seen_edits(reader, one.job_id, may_see=may_see),
-        what_became(reader, one),
+        see_once(executions.list_around(reader, one, limit=STRIP_BARS)),
+        see_once(executions.list_of_run(reader, one, limit=ON_A_PAGE)),
+        read_edits(reader, one.job_id, may_see=may_see),
+        explain_run(reader, one),
     )
     listed = around.value or [one]
     so_far = [each for each in listed if each.id <= one.id]
@@ -112,7 +112,7 @@ async def execution_page(
     )
 
 
-async def what_became(reader: Database, one: Execution) -> Sequence[Reason] | None:
+async def explain_run(reader: Database, one: Execution) -> Sequence[Reason] | None:
     """Explain what became of the run of an execution; None: its job was deleted."""
     try:
         explained = await explanations.explain(reader, str(one.job_id), at=one.scheduled_for)

@@ -82,7 +82,7 @@ class Fact(Generic[T]):
         """Return whether the part is to be read, and is not being read."""
         return self.reading is None and self.clock() >= self.due
 
-    async def seen(self, *, stale: float = 0.0) -> Seen[T]:
+    async def see(self, *, stale: float = 0.0) -> Seen[T]:
         """Return the part, read anew if a reading is due.
 
         The reading is waited for, if the last one began `stale` seconds ago or earlier, for
@@ -140,7 +140,7 @@ def told(error: AppError, *, then: str) -> str:
             return f"This cannot be read: {error}."
 
 
-async def seen_once(reading: Awaitable[T]) -> Seen[T]:
+async def see_once(reading: Awaitable[T]) -> Seen[T]:
     """Read a part for one page alone; if the database does not answer, the part says so."""
     try:
         value = await reading
@@ -161,9 +161,9 @@ def ripest(facts: Iterable[Fact[Any]]) -> list[Fact[Any]]:
     return behind or sorted(due, key=lambda one: -one.waited)[:1]
 
 
-async def all_seen(facts: Iterable[Fact[Any]]) -> None:
+async def see_all(facts: Iterable[Fact[Any]]) -> None:
     """Have parts read that are due, at the same time."""
-    await asyncio.gather(*(one.seen() for one in facts))
+    await asyncio.gather(*(one.see() for one in facts))
 
 
 async def end(facts: Iterable[Fact[Any]]) -> None:

@@ -33,7 +33,7 @@ SPANS = {
 """How long something may last, by its seconds."""
 
 
-async def form_of(request: ApiRequest) -> Form:
+async def read_form(request: ApiRequest) -> Form:
     """Return the fields of a form as it was sent, without white space around their texts.
 
     Raises:

@@ -25,7 +25,7 @@ class Running(Struct, frozen=True, kw_only=True):
     product: str | None
 
 
-async def said(reader: Database) -> list[UsedRules]:
+async def list_rules(reader: Database) -> list[UsedRules]:
     """List what the instances said of themselves; nothing to a role that may not read that."""
     try:
         return await zones.list_used(reader)
@@ -35,7 +35,7 @@ async def said(reader: Database) -> list[UsedRules]:
 
 async def list_running(reader: Database) -> list[Running]:
     """List the instances by name, each with what it said of itself."""
-    told = {one.name: one for one in await said(reader)}
+    told = {one.name: one for one in await list_rules(reader)}
     return [
         Running(
             instance=one,

@@ -23,7 +23,7 @@ from app.jobs import actions, pauses
 from app.jobs.etag import etag
 from app.jobs.pauses import POLICIES
 from app.jobs.testing import Testing
-from app.web.forms import SPANS, Form, by_field, form_of, see, typed, until_of
+from app.web.forms import SPANS, Form, by_field, read_form, see, typed, until_of
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.wire.actions import Skip
@@ -96,7 +96,7 @@ async def pause_job(
     request: ApiRequest, db: Db, reader: Reader, clock: Clock, job: FromPath[str]
 ) -> Response[bytes] | Redirect:
     """Pause a job."""
-    form = await form_of(request)
+    form = await read_form(request)
     try:
         until = until_of(form, now=await clock.now())
         wanted = typed({"reason": form["reason"] or None, "until": until}, JobPause)
@@ -161,7 +161,7 @@ def choices_of(job: StoredJob, counts: dict[Missed, MissedRuns]) -> list[MissedC
 @post("/jobs/{job:str}/resume", status_code=303, opt={"scope": Scope.WRITE})
 async def resume_job(request: ApiRequest, db: Db, clock: Clock, job: FromPath[str]) -> Redirect:
     """Resume a job."""
-    form = await form_of(request)
+    form = await read_form(request)
     wanted = typed({"missed": form["missed"] or None}, Resumption)
     stored, _ = await pauses.resume_job(db, clock, job, wanted)
     return see(address(stored, "resumed"))
@@ -180,7 +180,7 @@ async def delete_job(
     request: ApiRequest, db: Db, reader: Reader, clock: Clock, job: FromPath[str]
 ) -> Response[bytes] | Redirect:
     """Delete a job of which the name was typed, and the version seen."""
-    form = await form_of(request)
+    form = await read_form(request)
     stored = await jobs.find(reader, job)
     if form["typed"] != word_of(stored):
         return asked_deletion(request, stored, at=await clock.now(), was_wrong=True)

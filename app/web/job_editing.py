@@ -11,7 +11,7 @@ from litestar.response import Redirect
 from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
-from app.api.body import by_length
+from app.api.body import call_by_length
 from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
@@ -26,7 +26,7 @@ from app.jobs.etag import etag
 from app.jobs.input import NewPlans, draft_new
 from app.jobs.testing import Testing
 from app.targets.registry import KINDS
-from app.web.forms import Form, by_field, form_of, see
+from app.web.forms import Form, by_field, read_form, see
 from app.web.job_actions import address
 from app.web.job_fields import HOW, WHEN, Document, fields_of_job, fields_of_target
 from app.web.job_forms import (
@@ -110,17 +110,17 @@ async def create_job(
     request: ApiRequest, db: Db, reader: Reader, clock: Clock, secret_keys: Keys
 ) -> Response[bytes] | Redirect:
     """Create a job of a form, or show the form otherwise."""
-    typed = await by_length(request, read_typed, await form_of(request))
+    typed = await call_by_length(request, read_typed, await read_form(request))
     if typed.form["do"] == "test":
         return await show_tested(request, db, reader, clock, typed, None)
     if typed.form["do"] != "save":
         return await show_again(request, reader, clock, typed, None)
     try:
         refuse(typed)
-        document = await by_length(request, typed_job, typed.document)
+        document = await call_by_length(request, typed_job, typed.document)
         plans = NewPlans(await clock.now(), limits=db.limits)
         work = partial(draft_new, keys=secret_keys, plans=plans)
-        draft = await by_length(request, work, document)
+        draft = await call_by_length(request, work, document)
         [written] = await insert_drafts(db, [draft])
     except (InvalidInput, MalformedInput, NameTaken) as error:
         return await show_again(request, reader, clock, typed, None, error)
@@ -153,14 +153,14 @@ async def save_job(  # noqa: PLR0913 - what an edit needs
 ) -> Response[bytes] | Redirect:
     """Save a job if it is still the one that was shown; else show what others changed."""
     stored = await jobs.find(reader, job)
-    typed = await by_length(request, read_typed, await form_of(request))
+    typed = await call_by_length(request, read_typed, await read_form(request))
     if typed.form["do"] == "test":
         return await show_tested(request, db, reader, clock, typed, stored)
     if typed.form["do"] != "save":
         return await show_again(request, reader, clock, typed, stored)
     try:
         refuse(typed)
-        document = await by_length(request, typed_job, typed.document)
+        document = await call_by_length(request, typed_job, typed.document)
         written = await edit_job(
             db,
             clock,
@@ -201,7 +201,7 @@ async def show_conflict(
 @post("/new-job/preview", status_code=200, opt={"scope": Scope.WRITE, "acts": False})
 async def preview_job(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
     """Show what comes of a job as it is typed, as a part of the page."""
-    typed = await by_length(request, read_typed, await form_of(request))
+    typed = await call_by_length(request, read_typed, await read_form(request))
     stored = await jobs.find(reader, typed.form["id"]) if typed.form["id"] else None
     shown, errors = await preview_typed(reader, clock, typed, stored)
     return page(request, "job_preview.html", shown=shown, errors=errors, is_new=stored is None)
@@ -242,7 +242,7 @@ async def preview_typed(
     # In threads, as a target may have ten thousands of values.
     before = original_of(typed.form)
     changed = await asyncio.to_thread(changed_between, before, typed.document) if stored else []
-    set_name = await sets.set_of(reader, stored.id) if stored else None
+    set_name = await sets.find_set_of(reader, stored.id) if stored else None
     try:
         refuse(typed)
         filled = typed.document | {"kind": typed.document.get("kind", Raw(b'"http"'))}
@@ -268,7 +268,7 @@ async def show_tested(  # noqa: PLR0913, PLR0917 - what a form is shown with
     """Send the target that was typed once, and show the form with what came of that."""
     try:
         refuse(typed, but=SCHEDULE_FIELDS)
-        asked = await by_length(request, test_in, typed.document)
+        asked = await call_by_length(request, test_in, typed.document)
         asked = replace(asked, job=str(stored.id) if stored else None)
         tester: Testing = request.app.state.testing
         owner = request.scope["user"].limited_as

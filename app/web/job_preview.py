@@ -100,7 +100,7 @@ async def preview_schedule(
         schedule=shown,
         zone=schedule.timezone,
         notes=notes,
-        advice=await advice_on(db, document, shown, stored),
+        advice=await advise_on(db, document, shown, stored),
         dropped=await asyncio.to_thread(dropped_by, schedule, document, stored, due, now),
     )
 
@@ -179,7 +179,7 @@ def runs_around(schedule: Schedule, id: Any, change: datetime) -> list[datetime]
     return runs
 
 
-async def advice_on(
+async def advise_on(
     db: Database, document: JobDocument, shown: PreviewedSchedule, stored: StoredJob | None
 ) -> str:
     """Advise to spread a job whose next minute many others have as well."""

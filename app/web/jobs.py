@@ -22,8 +22,8 @@ from app.db import calendars, explanations, jobs, maintenance, sets
 from app.db.database import Database
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.jobs.shown import masked_job
-from app.web.changes import changes_since, last_success, seen_edits
-from app.web.facts import seen_once, told
+from app.web.changes import changes_since, last_success, read_edits
+from app.web.facts import see_once, told
 from app.web.job_lists import SORTS, find_jobs, read_rows
 from app.web.job_preview import clock_notes
 from app.web.list_cells import RowCells
@@ -109,11 +109,11 @@ async def job_page(
     ahead = runs_ahead(shown)
     standing, closed, edited, windows, belongs_to, past = await asyncio.gather(
         read_standing(reader, clock, stored),
-        seen_once(find_closed(reader, shown, [one.at for one in ahead])),
-        seen_edits(reader, shown.id, may_see=Scope.ADMIN in caller.scopes),
-        seen_once(maintenance.list_under_way(reader, shown.tags)),
-        seen_once(sets.set_of(reader, shown.id)),
-        became(reader, shown.id, at),
+        see_once(find_closed(reader, shown, [one.at for one in ahead])),
+        read_edits(reader, shown.id, may_see=Scope.ADMIN in caller.scopes),
+        see_once(maintenance.list_under_way(reader, shown.tags)),
+        see_once(sets.find_set_of(reader, shown.id)),
+        explain_past(reader, shown.id, at),
     )
     ended = standing.ended.value or ()
     success = last_success(ended)
@@ -135,7 +135,7 @@ async def job_page(
     )
 
 
-async def became(reader: Database, id: UUID, text: str) -> Past:
+async def explain_past(reader: Database, id: UUID, text: str) -> Past:
     """Explain what became of the run that was due at an instant, if one is asked for."""
     if not text:
         return Past()
@@ -165,7 +165,7 @@ async def find_closed(
     if not job.calendars or not runs:
         return {}
     try:
-        return await calendars.closed_at(reader, job.calendars, runs)
+        return await calendars.find_closed_at(reader, job.calendars, runs)
     except InvalidInput:
         return {}  # the explanation says what is wrong with a calendar
 

@@ -42,14 +42,14 @@ Make = Callable[[], Awaitable[str]]
 End = Callable[[], Awaitable[None]]
 
 
-async def nothing() -> None:
+async def end_nothing() -> None:
     """End a part that keeps nothing of its own."""
 
 
 class Part:
     """The live part of one page."""
 
-    def __init__(self, make: Make, *, end: End = nothing, clock: Monotonic = monotonic) -> None:
+    def __init__(self, make: Make, *, end: End = end_nothing, clock: Monotonic = monotonic) -> None:
         self.make = make
         self.end = end
         """Ends what the part keeps, once nobody looks at it any more."""
@@ -64,7 +64,7 @@ class Part:
     def __repr__(self) -> str:
         return f"<Part: {self.streams} streams, version {self.version}>"
 
-    async def fresh(self) -> str:
+    async def read_fresh(self) -> str:
         """Return the part, made anew if it is older than `LOOK_SECONDS`.
 
         Raises:
@@ -103,7 +103,7 @@ async def versions(
         was_told = False
         while not ending.is_set():
             try:
-                await part.fresh()
+                await part.read_fresh()
             except DatabaseUnavailable:
                 if not was_told:
                     yield event("", name="stale")

@@ -18,7 +18,7 @@ from app.api.access import require_scope
 from app.api.problems import ApiRequest
 from app.api.safe_writes import answer_once, send_problem
 from app.errors import AppError
-from app.web.forms import form_of
+from app.web.forms import read_form
 
 FIELD = "once"
 ACTING = ("", "do", "save")
@@ -37,7 +37,7 @@ def once(refuse: Refuse) -> Callable[[ASGIApp], ASGIApp]:
     def middleware(app: ASGIApp) -> ASGIApp:
         async def answer(scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401 - as Litestar's
             request: ApiRequest = ApiRequest(scope, receive, send)
-            key = await key_of(request) if scope["method"] == "POST" else ""
+            key = await read_key(request) if scope["method"] == "POST" else ""
             if not key:
                 await app(scope, receive, send)
                 return
@@ -53,11 +53,11 @@ def once(refuse: Refuse) -> Callable[[ASGIApp], ASGIApp]:
     return middleware
 
 
-async def key_of(request: ApiRequest) -> str:
+async def read_key(request: ApiRequest) -> str:
     """Return the key of a form and its content; empty if it only shows something, or has none."""
     if not request.route_handler.opt.get("acts", True):
         return ""
-    form = await form_of(request)
+    form = await read_form(request)
     if not form[FIELD] or form["do"] not in ACTING:
         return ""
     return sha256(await request.body()).hexdigest()

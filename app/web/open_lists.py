@@ -35,7 +35,7 @@ from app.web.list_cells import NOTHING_TOLD, RowCells, unread
 from app.web.live import LOOK_SECONDS, Part, stream, versions_for, while_watched
 from app.web.parameters import ON_A_PAGE as EXECUTIONS_ON_A_PAGE
 from app.web.search import MAX_LENGTH
-from app.web.shown_lists import Id, Open, found_ids, jobs_of, read_ids, told
+from app.web.shown_lists import Id, Open, find_ids_of_page, jobs_of, read_ids, told
 
 T = TypeVar("T")
 ROWS_SECONDS, FOUND_SECONDS = 0.9, 2.5
@@ -92,7 +92,9 @@ class OpenLists:
         """When jobs were last read, or else shown first."""
         self.turns: dict[str, float] = {}
         """When one of somebody's lists was last found again, or else they came."""
-        self.reading = Fact(partial(self.noted, self.read), seconds=ROWS_SECONDS, clock=clock)
+        self.reading = Fact(
+            partial(self.read_and_note, self.read), seconds=ROWS_SECONDS, clock=clock
+        )
         self.away: DatabaseUnavailable | None = None
         """Why the last reading of all failed, if the database did not answer."""
         self.flight = SingleFlight()
@@ -121,7 +123,7 @@ class OpenLists:
 
     def open(self, asked: Open) -> Part:
         """Return the live part of a list; as long as it is not ended, the list is looked after."""
-        finding = partial(self.noted, partial(found_ids, self.reader, asked))
+        finding = partial(self.read_and_note, partial(find_ids_of_page, self.reader, asked))
         found = Fact(finding, seconds=FOUND_SECONDS, clock=self.clock)
         found.tried = self.clock()  # the page has just been found: nobody gains a turn by a new one
         watched = self.watched[asked] = Watched(asked, found, root=self.root)
@@ -138,9 +140,9 @@ class OpenLists:
                 self.read_at.pop(id, None)
             await facts.end([watched.found])
 
-        return Cells(partial(self.cells, watched), end=end)
+        return Cells(partial(self.make_cells, watched), end=end)
 
-    async def cells(self, watched: Watched) -> Sequence[Cell]:
+    async def make_cells(self, watched: Watched) -> Sequence[Cell]:
         """Make what a list shows by now.
 
         Raises:
@@ -170,7 +172,7 @@ class OpenLists:
         self.turns = {owner: self.turns.get(owner, now) for owner in owned}
         if self.many and self.looks % TURNS:
             if self.reading.is_due():
-                await self.reading.seen()
+                await self.reading.see()
             return
         due = {
             owner: ripe
@@ -180,7 +182,7 @@ class OpenLists:
         if due:
             owner = min(due, key=lambda one: self.turns[one])
             self.turns[owner] = now
-            await max(due[owner], key=lambda one: one.waited).seen()
+            await max(due[owner], key=lambda one: one.waited).see()
 
     def owned(self) -> dict[str, list[Watched]]:
         """Return the lists that each looks at."""
@@ -207,7 +209,7 @@ class OpenLists:
                 if had is None or had.row != row:
                     self.rows[id] = RowCells(id, row, root=self.root)
 
-    async def noted(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def read_and_note(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read something, and note whether the database answers."""
         try:
             value = await read()

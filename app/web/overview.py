@@ -22,7 +22,7 @@ from app.db.database import Database
 from app.db.jobs import JobFilter
 from app.errors import DatabaseUnavailable, InvalidInput
 from app.web.ahead import COMING, DAY, HOUR, Pictures
-from app.web.facts import Fact, Seen, all_seen, ripest
+from app.web.facts import Fact, Seen, ripest, see_all
 from app.web.heat import KEPT_SECONDS as WEEK_SECONDS
 from app.web.heat import Week, busiest, days
 from app.web.instances import Running, list_running
@@ -133,7 +133,7 @@ class Overview:
     def __repr__(self) -> str:
         return f"<Overview: {len(self.parts)} parts>"
 
-    async def now(self) -> Now:
+    async def read_now(self) -> Now:
         """Tell how everything stands, as far as it is read.
 
         Raises:
@@ -146,14 +146,14 @@ class Overview:
         shown = {name: one.shown() for name, one in self.parts.items()}
         return Now(at=await self.clock.now(), **shown)
 
-    async def live(self, *, root: str) -> str:
+    async def make_live(self, *, root: str) -> str:
         """Make the live part of the page; `root` stands before addresses.
 
         Raises:
             DatabaseUnavailable: nothing of it can be read.
         """
-        await all_seen(ripest(self.parts.values()))
-        return render("overview_now.html", root=root, now=await self.now())
+        await see_all(ripest(self.parts.values()))
+        return render("overview_now.html", root=root, now=await self.read_now())
 
     async def read_attention(self) -> Sequence[pages.Attention]:
         """List what needs somebody, and one more of each sort than is shown."""
@@ -202,19 +202,19 @@ async def overview(
     counted: Fact[Week] = state.week
     pictures: Pictures = state.pictures
     found, following, _ = await asyncio.gather(
-        counted.seen(stale=WEEK_SECONDS), facts.following.seen(), all_seen(facts.parts.values())
+        counted.see(stale=WEEK_SECONDS), facts.following.see(), see_all(facts.parts.values())
     )
     zone_name, clocks = zone_of(zone or request.cookies.get(ZONE_COOKIE, ""))
     span = span if span in COMING else "day"
     week = found.value
-    now = await facts.now()
+    now = await facts.read_now()
     return page(
         request,
         "overview.html",
         is_empty=following.value is not None and following.value.is_empty,
         now=now,
         now_part=render("overview_now.html", root=state.root_path, now=now),
-        coming=await pictures.of(week, span) if week else None,
+        coming=await pictures.see(week, span) if week else None,
         shown=COMING[span],
         choices=COMING,
         following=following,

@@ -15,8 +15,9 @@ from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.telemetry.version import product_version
 from app.web import static_files, words
+from app.web.labels import names
 from app.web.once import once_field
-from app.web.pictures import by_minute, density, hour, meter, names, strip
+from app.web.pictures import by_minute, density, hour, meter, strip
 
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,

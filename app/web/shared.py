@@ -36,7 +36,7 @@ async def sharing(
         clock,
         partial(warnings.read_warnings, reader, retention_days=settings.retention_days),
     )
-    state.parts = {"overview": Part(partial(overview.live, root=settings.root_path))}
+    state.parts = {"overview": Part(partial(overview.make_live, root=settings.root_path))}
     state.job_parts = {}
     state.watch = partial(watch, reader, clock, root=settings.root_path)
     state.lists = lists = OpenLists(reader, clock, root=settings.root_path)
@@ -51,4 +51,4 @@ async def sharing(
 def watch(reader: Database, clock: PolledClock, id: UUID, *, root: str) -> Part:
     """Return the live part of a job's page; `root` stands before addresses."""
     watched = WatchedJob(reader, clock, id, root=root)
-    return Part(watched.live, end=watched.end)
+    return Part(watched.make_live, end=watched.end)

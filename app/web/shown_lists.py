@@ -9,7 +9,7 @@ from msgspec import Struct
 from app.db import executions
 from app.db.database import Database
 from app.errors import FieldError, InvalidInput
-from app.jobs.filters import execution_filter
+from app.jobs.filters import read_execution_filter
 from app.web.cells import Cell, version_of
 from app.web.job_lists import ON_A_PAGE, find_jobs
 from app.web.list_cells import news_cells
@@ -44,7 +44,7 @@ def jobs_of(asked: Open) -> Sequence[UUID]:
     return [one for one in asked.shown if isinstance(one, UUID)]
 
 
-async def found_ids(reader: Database, asked: Open) -> Sequence[Id]:
+async def find_ids_of_page(reader: Database, asked: Open) -> Sequence[Id]:
     """Find what belongs on the page of a list by now.
 
     Raises:
@@ -53,7 +53,9 @@ async def found_ids(reader: Database, asked: Open) -> Sequence[Id]:
     if asked.of == "jobs":
         search = searched(asked.q, OF_JOBS, words="q")
         return (await find_jobs(reader, search, by=asked.sort, cursor=asked.cursor)).ids
-    wanted = await execution_filter(reader, searched(asked.q, OF_EXECUTIONS, words="job").wanted)
+    wanted = await read_execution_filter(
+        reader, searched(asked.q, OF_EXECUTIONS, words="job").wanted
+    )
     before = EXECUTIONS.read(asked.cursor)
     found = await executions.list_page(reader, wanted, before=before, limit=EXECUTIONS_ON_A_PAGE)
     return [one.id for one in found.items]

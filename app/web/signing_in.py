@@ -12,7 +12,7 @@ from app.api.problems import ApiRequest
 from app.api.rate_limit import limit_by_address
 from app.api.session import SIGN_INS_A_MINUTE, begin_session, check_page, end_session
 from app.errors import KeyRequired
-from app.web.forms import came_from, form_of
+from app.web.forms import came_from, read_form
 from app.web.rendering import page
 from app.wire.session import MAX_KEY_LENGTH
 
@@ -51,7 +51,7 @@ async def sign_in_page(request: ApiRequest, state: State) -> Response[bytes]:
         "sign_in.html",
         next=within(request.query_params.get("next", "/")),
         error="Your session is over." if "over" in request.query_params else "",
-        any_key=await ring.any_key(),
+        any_key=await ring.has_any_key(),
     )
 
 
@@ -59,7 +59,7 @@ async def sign_in_page(request: ApiRequest, state: State) -> Response[bytes]:
 async def sign_in(request: ApiRequest, db: Db, state: State) -> Response[bytes] | Redirect:
     """Begin a session, and show the page that was asked for."""
     check_page(request)
-    form = await form_of(request)
+    form = await read_form(request)
     back = within(form["next"])
     try:
         _, cookie = await begin_session(request, db, state, form["key"][: MAX_KEY_LENGTH + 1])

@@ -17,7 +17,7 @@ from app.db.executions import ExecutionFilter
 from app.errors import DatabaseUnavailable, JobNotFound
 from app.jobs.shown import masked_job
 from app.web import facts
-from app.web.facts import Fact, Seen, all_seen, seen_once
+from app.web.facts import Fact, Seen, see_all, see_once
 from app.web.pictures import STRIP_BARS, Ended
 from app.web.rendering import render
 from app.wire.executions import Execution
@@ -97,9 +97,9 @@ async def read_standing(reader: Database, clock: PolledClock, job: StoredJob) ->
         JobNotFound: it was deleted meanwhile.
     """
     stands, ended, pending, at = await asyncio.gather(
-        seen_once(explanations.explain(reader, str(job.id))),
-        seen_once(read_ended(reader, job.id)),
-        seen_once(read_pending(reader, job.id)),
+        see_once(explanations.explain(reader, str(job.id))),
+        see_once(read_ended(reader, job.id)),
+        see_once(read_pending(reader, job.id)),
         clock.now(),
     )
     return Standing(job=job, stands=stands, ended=ended, pending=pending, at=at)
@@ -125,13 +125,13 @@ class WatchedJob:
     def __repr__(self) -> str:
         return f"<WatchedJob: {self.job}>"
 
-    async def live(self) -> str:
+    async def make_live(self) -> str:
         """Make the live part of the page.
 
         Raises:
             DatabaseUnavailable: nothing of it can be read, or the job itself was not read yet.
         """
-        await all_seen(self.parts)
+        await see_all(self.parts)
         errors = [one.error for one in self.parts]
         if any(isinstance(error, JobNotFound) for error in errors):
             return DELETED

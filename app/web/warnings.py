@@ -24,36 +24,42 @@ from app.errors import AppError, DatabaseUnavailable, RightMissing
 Look = Callable[[Database], Awaitable[Sequence[Finding]]]
 
 
-async def of_vitals(db: Database, retention_days: int) -> Sequence[Finding]:
+async def examine_vitals(db: Database, retention_days: int) -> Sequence[Finding]:
     [row] = await db.fetch(
         "doctor.vitals", retention_days=retention_days, late_seconds=LATE_SECONDS
     )
     return [*findings(convert(row, Vitals), host_now=datetime.now(UTC))]
 
 
-async def of_sessions(db: Database) -> Sequence[Finding]:
+async def examine_sessions(db: Database) -> Sequence[Finding]:
     sessions = [OtherSession(**row) for row in await db.fetch("doctor.sessions")]
     return [*session_findings(sessions)]
 
 
-async def of_instances(db: Database) -> Sequence[Finding]:
+async def examine_instances(db: Database) -> Sequence[Finding]:
     gone = [HeldLeases(**row) for row in await db.fetch("doctor.gone")]
     return [*instance_findings(await resting.list_resting(db), gone)]
 
 
-async def of_upkeep(db: Database) -> Sequence[Finding]:
+async def examine_upkeep(db: Database) -> Sequence[Finding]:
     return [upkeep_finding([row["trouble"] for row in await db.fetch("doctor.upkeep")])]
 
 
-async def of_others(db: Database) -> Sequence[Finding]:
+async def examine_others(db: Database) -> Sequence[Finding]:
     return [others_finding([row["name"] for row in await db.fetch("doctor.others")])]
 
 
-async def of_kinds(db: Database) -> Sequence[Finding]:
+async def examine_kinds(db: Database) -> Sequence[Finding]:
     return [kinds_finding(await kinds.list_unsupported(db))]
 
 
-LOOKS: Sequence[Look] = (of_sessions, of_instances, of_upkeep, of_others, of_kinds)
+LOOKS: Sequence[Look] = (
+    examine_sessions,
+    examine_instances,
+    examine_upkeep,
+    examine_others,
+    examine_kinds,
+)
 
 
 async def read_warnings(db: Database, *, retention_days: int) -> list[Finding]:
@@ -62,11 +68,11 @@ async def read_warnings(db: Database, *, retention_days: int) -> list[Finding]:
     A part that cannot be looked at keeps no other one back.
     """
 
-    async def of_all(db: Database) -> Sequence[Finding]:
-        return await of_vitals(db, retention_days)
+    async def examine_all(db: Database) -> Sequence[Finding]:
+        return await examine_vitals(db, retention_days)
 
     found: list[Finding] = []
-    for look in (of_all, *LOOKS):
+    for look in (examine_all, *LOOKS):
         try:
             found += await look(db)
         except RightMissing as error:

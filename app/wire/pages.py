@@ -37,25 +37,14 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
     """How the cursors of one list are written and read.
 
     A cursor is base64url without padding, of a letter that names the list and of the key of the
-    page's last item.
+    page's last item, by which the list is ordered.
     """
 
     letter: bytes
-    key: Callable[[Any], KeyT]
-    """The key of an item, by which the list is ordered."""
     encode: Callable[[KeyT], bytes]
     decode: Callable[[bytes], KeyT]
     length: int | None = None
     """The length of each key in bytes; None if keys differ in length."""
-
-    def after(self, items: Sequence[Any], *, more: bool, reached: KeyT | None = None) -> str | None:
-        """Return the cursor of the page that follows these items; None without `more`.
-
-        `reached`: the key after which the list goes on, if that is not the last item's.
-        """
-        if not more:
-            return None
-        return self.write(self.key(items[-1]) if reached is None else reached)
 
     def write(self, last: KeyT) -> str:
         """Return the cursor of the page that follows the item with this key."""
@@ -81,13 +70,29 @@ class Cursor(Struct, Generic[KeyT], frozen=True, kw_only=True):
         return self.decode(key)
 
 
+class ItemCursor(Cursor[KeyT], frozen=True, kw_only=True):
+    """A cursor of a list that is ordered by something that its items have."""
+
+    key: Callable[[Any], KeyT]
+    """The key of an item."""
+
+    def after(self, items: Sequence[Any], *, more: bool, reached: KeyT | None = None) -> str | None:
+        """Return the cursor of the page that follows these items; None without `more`.
+
+        `reached`: the key after which the list goes on, if that is not the last item's.
+        """
+        if not more:
+            return None
+        return self.write(self.key(items[-1]) if reached is None else reached)
+
+
 def in_base64(text: bytes) -> str:
     return urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def by_uuid(letter: bytes) -> Cursor[UUID]:
+def by_uuid(letter: bytes) -> ItemCursor[UUID]:
     """Make the cursor of a list in the order of `id`, a UUID."""
-    return Cursor(
+    return ItemCursor(
         letter=letter,
         key=lambda item: item.id,
         encode=lambda id: id.bytes,
@@ -96,9 +101,9 @@ def by_uuid(letter: bytes) -> Cursor[UUID]:
     )
 
 
-def by_number(letter: bytes) -> Cursor[int]:
+def by_number(letter: bytes) -> ItemCursor[int]:
     """Make the cursor of a list in the order of `id`, a bigint."""
-    return Cursor(
+    return ItemCursor(
         letter=letter,
         key=lambda item: item.id,
         encode=lambda id: id.to_bytes(INT8_BYTES),
@@ -121,14 +126,24 @@ def instant_and_uuid(key: bytes) -> tuple[datetime, UUID]:
 
 def by_instant(
     letter: bytes, key: Callable[[Any], tuple[datetime, UUID]]
-) -> Cursor[tuple[datetime, UUID]]:
+) -> ItemCursor[tuple[datetime, UUID]]:
     """Make the cursor of a list in the order of an instant and an id."""
-    return Cursor(
+    return ItemCursor(
         letter=letter,
         key=key,
         encode=lambda key: ((key[0] - EPOCH) // TICK).to_bytes(INT8_BYTES) + key[1].bytes,
         decode=instant_and_uuid,
         length=INT8_BYTES + UUID_BYTES,
+    )
+
+
+def by_text(letter: bytes, key: Callable[[Any], str]) -> ItemCursor[str]:
+    """Make the cursor of a list in the order of a text."""
+    return ItemCursor(
+        letter=letter,
+        key=key,
+        encode=str.encode,
+        decode=lambda key: key.decode(errors="replace"),
     )
 
 
@@ -140,7 +155,6 @@ def part_and_uuid(key: bytes) -> tuple[int, UUID]:
 JOBS = by_uuid(b"j")
 JOBS_BY_ENDING: Cursor[tuple[int, UUID]] = Cursor(
     letter=b"o",
-    key=lambda item: item,
     encode=lambda key: bytes([key[0]]) + key[1].bytes,
     decode=part_and_uuid,
     length=1 + UUID_BYTES,
@@ -151,34 +165,9 @@ EXECUTIONS = by_number(b"e")
 KEYS = by_uuid(b"k")
 BULK = by_uuid(b"b")
 CHANGES = by_number(b"c")
-SECRETS: Cursor[str] = Cursor(
-    letter=b"s",
-    key=lambda item: item.name,
-    encode=str.encode,
-    decode=lambda key: key.decode(errors="replace"),
-)
-CALENDARS: Cursor[str] = Cursor(
-    letter=b"l",
-    key=lambda item: item.name,
-    encode=str.encode,
-    decode=lambda key: key.decode(errors="replace"),
-)
+SECRETS = by_text(b"s", lambda item: item.name)
+CALENDARS = by_text(b"l", lambda item: item.name)
 ALERTS = by_uuid(b"a")
-ALERT_RULES: Cursor[str] = Cursor(
-    letter=b"r",
-    key=lambda item: item.name,
-    encode=str.encode,
-    decode=lambda key: key.decode(errors="replace"),
-)
-SETS: Cursor[str] = Cursor(
-    letter=b"t",
-    key=lambda item: item.name,
-    encode=str.encode,
-    decode=lambda key: key.decode(errors="replace"),
-)
-FLOWS: Cursor[str] = Cursor(
-    letter=b"f",
-    key=lambda item: item.flow_key,
-    encode=str.encode,
-    decode=lambda key: key.decode(errors="replace"),
-)
+ALERT_RULES = by_text(b"r", lambda item: item.name)
+SETS = by_text(b"t", lambda item: item.name)
+FLOWS = by_text(b"f", lambda item: item.flow_key)

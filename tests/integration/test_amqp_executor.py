@@ -83,13 +83,13 @@ def links(executors: Executors) -> dict[str, pool.Link]:
 async def test_what_is_waited_for_before_a_message_is_sent_is_told(
     executors: Executors, amqp_url: str, queue: AbstractQueue, monkeypatch: pytest.MonkeyPatch
 ):
-    resolve = Guard.addresses
+    resolve = Guard.find_addresses
 
     async def slowly(guard: Guard, host: str, port: int) -> list[str]:
         await asyncio.sleep(SHORT_SECONDS)
         return await resolve(guard, host, port)
 
-    monkeypatch.setattr(Guard, "addresses", slowly)
+    monkeypatch.setattr(Guard, "find_addresses", slowly)
     told: list[float] = []
     target = decode_target("amqp", {"url": amqp_url, "routing_key": queue.name})
     for _ in range(2):

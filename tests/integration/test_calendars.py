@@ -276,7 +276,7 @@ async def due_job(connection: asyncpg.Connection, db: Database, **columns: Any) 
 async def judge(session: Session, db: Database) -> bool:
     """Claim the job that is due, settle it if its run is closed, and return whether it was."""
     claim = await claimed_one(session)
-    closing = await calendars.closing(db, claim.calendars, at=claim.scheduled_for)
+    closing = await calendars.read_closing(db, claim.calendars, at=claim.scheduled_for)
     settlement = closed(claim, closing, now=datetime.now(UTC))
     if settlement is not None:
         [one] = await claims.settle(session, [settlement])

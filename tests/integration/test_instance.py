@@ -245,13 +245,13 @@ async def test_history_counts_what_was_waited_for_a_connection_as_lateness(
     outcome: str,
 ) -> None:
     """A job whose name is slow to be found is late, and its target no slower than it is."""
-    resolve = Guard.addresses
+    resolve = Guard.find_addresses
 
     async def slowly(guard: Guard, host: str, port: int) -> list[str]:
         await asyncio.sleep(SLOW_SECONDS)
         return await resolve(guard, host, port)
 
-    monkeypatch.setattr(Guard, "addresses", slowly)
+    monkeypatch.setattr(Guard, "find_addresses", slowly)
     if outcome == "timed_out":
         sink.on("/x", hang)
     async with instance() as (_, facts):

@@ -302,7 +302,7 @@ async def test_runs_are_missed_for_no_longer_than_the_windows_that_skip_them(
 
     async def over(hours: float) -> datetime:
         at = noon + hours * HOUR
-        return (await maintenance.closing(db, job_id, at=at, since=at, until=at)).closed_until
+        return (await maintenance.read_closing(db, job_id, at=at, since=at, until=at)).closed_until
 
     assert [await over(0.5), await over(3.5)] == [noon + 3 * HOUR, noon + 4 * HOUR]
 

@@ -239,11 +239,11 @@ async def test_secrets_are_read_together_and_kept_for_seconds(
     async with Database.connect(database_url, application_name="test") as db:
         read = Reads(db)
         secrets = NamedSecrets(read, KEYS, monotonic)
-        found = await asyncio.gather(*(secrets.values({name}) for name in "ABAB"))
+        found = await asyncio.gather(*(secrets.read_values({name}) for name in "ABAB"))
         with pytest.raises(SecretUnusable, match="'C'"):
-            await secrets.values({"A", "C"})
+            await secrets.read_values({"A", "C"})
         await connection.execute("delete from tocsin.secrets")
-        again = await secrets.values({"A", "B"})
+        again = await secrets.read_values({"A", "B"})
 
     assert found == [{"A": "a"}, {"B": "b"}, {"A": "a"}, {"B": "b"}]
     assert again == {"A": "a", "B": "b"}

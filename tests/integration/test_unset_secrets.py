@@ -10,7 +10,7 @@ import pytest
 from app.core.health import unset_finding
 from app.db import Database
 from app.vault import of_secret
-from app.vault.rotate import unset_secrets
+from app.vault.rotate import find_unset_secrets
 from tests.support.api import LATER
 from tests.support.builders import insert_job, job_row
 from tests.support.vault import KEYS
@@ -116,14 +116,14 @@ async def test_the_doctor_names_newer_jobs_that_miss_a_secret(
     db: Database, connection: asyncpg.Connection
 ) -> None:
     await set_secret(connection, "SET")
-    healthy = unset_finding(await unset_secrets(db))
+    healthy = unset_finding(await find_unset_secrets(db))
     await insert_job(connection, name="typed", target=TARGET, run_at=FAR)
     await insert_job(connection, name="again", target=TARGET, run_at=FAR)
     await insert_job(connection, target={"url": "http://h/${secret:SET}"}, run_at=FAR)
     odd = await insert_job(connection, target={"url": "${secret:", "auth": 1}, run_at=FAR)
     await insert_job(connection, kind="nobodys", target={"a": "${secret:A}"}, run_at=FAR)
 
-    unset = await unset_secrets(db)
+    unset = await find_unset_secrets(db)
     told = unset_finding(unset)
 
     assert unset == [("TOKEN", "again"), ("TOKEN", "typed")]

@@ -293,7 +293,7 @@ class Protocol(RuleBasedStateMachine):
         hold = holds[-1 - number % len(holds)]
         claim = hold.claim
         if may_be_unbegun(claim):
-            attempts = self.run(takeovers.attempts_before(self.db, claim))
+            attempts = self.run(takeovers.read_attempts_before(self.db, claim))
             if unbegun_since(claim, attempts) is not None:
                 run = (claim.id, claim.scheduled_for)
                 assert not [
@@ -306,7 +306,7 @@ class Protocol(RuleBasedStateMachine):
                 claim = as_first(claim)
         if not is_judged(claim):
             return
-        closing = self.run(calendars.closing(self.db, claim.calendars, at=claim.scheduled_for))
+        closing = self.run(calendars.read_closing(self.db, claim.calendars, at=claim.scheduled_for))
         settlement = closed_by(claim, closing, now=datetime.now(UTC))
         if settlement is None:
             return

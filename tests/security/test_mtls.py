@@ -297,7 +297,7 @@ def test_the_key_is_nowhere_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_pat
 async def test_equal_settings_share_a_context_so_that_connections_are_used_again():
     contexts = Contexts()
 
-    one, same, other = [await contexts.context(Tls(**MINE, ca=ca)) for ca in (None, None, CA)]
+    one, same, other = [await contexts.find_context(Tls(**MINE, ca=ca)) for ca in (None, None, CA)]
 
     assert one is same
     assert one is not other

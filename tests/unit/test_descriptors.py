@@ -113,7 +113,7 @@ async def test_a_name_that_no_descriptor_is_left_for_is_no_failure_of_the_name(
     request.getfixturevalue("exhausted")
 
     with pytest.raises(NameFailed) as caught:
-        await resolver.addresses("name.test")
+        await resolver.find_addresses("name.test")
 
     assert is_shortage(caught.value)
     await resolver.close()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from app.errors import DatabaseUnavailable, StatementCancelled
-from app.web.facts import REST, Fact, all_seen, end, ripest
+from app.web.facts import REST, Fact, end, ripest, see_all
 
 Reading = Callable[[], Awaitable[int]]
 
@@ -38,11 +38,11 @@ async def test_all_who_look_share_what_was_read() -> None:
     reader = Reader()
     fact = reader.fact(patience=1)
 
-    first = await asyncio.gather(*(fact.seen() for _ in range(50)))
+    first = await asyncio.gather(*(fact.see() for _ in range(50)))
     reader.now += 4.9
-    again = await fact.seen()
+    again = await fact.see()
     reader.now += 0.2
-    later = await fact.seen()
+    later = await fact.see()
 
     assert {one.value for one in first} == {1}
     assert (again.value, later.value, reader.asked) == (1, 2, 2)
@@ -52,26 +52,26 @@ async def test_what_takes_long_is_waited_for_briefly_and_then_shown_as_it_was() 
     reader = Reader()
     fact = reader.fact(patience=0.01)
     slow = reader.fact(patience=0.01)
-    await fact.seen()
+    await fact.see()
     reader.now, reader.gate = reader.now + 60, asyncio.Event()
 
-    seen, never = await fact.seen(), await slow.seen()
+    seen, never = await fact.see(), await slow.see()
 
     assert (seen.value, seen.trouble) == (1, "To read this anew takes long.")
     assert (never.value, never.trouble) == (None, "This is still being read.")
     reader.gate.set()
-    assert (await fact.seen()).trouble == ""
+    assert (await fact.see()).trouble == ""
     await end([fact, slow])
 
 
 async def test_what_is_a_little_old_is_shown_while_it_is_read() -> None:
     reader = Reader()
     fact = reader.fact(patience=60)
-    await fact.seen()
+    await fact.see()
     reader.now, reader.gate = reader.now + 6, asyncio.Event()
 
     async with asyncio.timeout(5):
-        seen = await fact.seen(stale=10)
+        seen = await fact.see(stale=10)
     assert (seen.value, reader.asked) == (1, 1)
     await asyncio.sleep(0)
     assert reader.asked == 2
@@ -82,7 +82,7 @@ async def test_what_took_long_rests_for_longer() -> None:
     reader = Reader()
     fact = reader.fact(patience=1)
     reader.takes = 2.0
-    await fact.seen()
+    await fact.see()
 
     assert fact.due == 100 + REST * 2.0
 
@@ -102,12 +102,12 @@ async def test_what_fails_says_so_and_shows_what_it_was(
 ) -> None:
     reader = Reader()
     fact = reader.fact(patience=1)
-    await fact.seen()
+    await fact.see()
     reader.now, reader.error = reader.now + 60, error
 
-    seen = await fact.seen()
+    seen = await fact.see()
     reader.now, reader.error = reader.now + 60, None
-    after = await fact.seen()
+    after = await fact.see()
 
     assert seen.value == 1
     assert seen.trouble.startswith(told)
@@ -120,13 +120,13 @@ async def test_a_bug_is_not_kept_back() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Fact(broken, seconds=1).seen()
+        await Fact(broken, seconds=1).see()
 
 
 async def test_an_open_page_has_one_part_read_at_a_time_and_each_in_its_turn() -> None:
     reader = Reader()
     facts = [reader.fact(seconds, patience=1) for seconds in (2, 4, 8)]
-    await all_seen(ripest(facts))
+    await see_all(ripest(facts))
     assert reader.asked == len(facts), "what nobody looked at comes at once"
 
     counts = []
@@ -134,7 +134,7 @@ async def test_an_open_page_has_one_part_read_at_a_time_and_each_in_its_turn() -
         reader.now += 1
         due = ripest(facts)
         counts.append(len(due))
-        await all_seen(due)
+        await see_all(due)
 
     assert max(counts) == 1
     assert all(one.age <= 2 for one in facts)
@@ -146,7 +146,7 @@ async def test_parts_that_cannot_be_read_take_no_turns_of_others() -> None:
     sound = [reader.fact(seconds, patience=1) for seconds in (4, 8)]
     facts = [*(broken.fact(2, patience=1) for _ in range(2)), *sound]
     broken.now = reader.now
-    await all_seen(facts)
+    await see_all(facts)
 
     oldest = 0.0
     for _ in range(60):
@@ -154,7 +154,7 @@ async def test_parts_that_cannot_be_read_take_no_turns_of_others() -> None:
         broken.now += 1
         due = ripest(facts)
         assert len(due) <= 1
-        await all_seen(due)
+        await see_all(due)
         oldest = max(oldest, *(one.age for one in sound))
 
     assert oldest <= 2

@@ -14,9 +14,9 @@ from app.core.schedule.heat import HOUR, HOURS, Crowd, Heat, heat_of
 from app.core.schedule.occurrences import TICK
 from app.core.schedule.schedule import Schedule, recurrence_of
 from app.core.schedule.zones import zone_named
-from app.web import pictures
 from app.web.ahead import Picture, Pictures, drawn
 from app.web.heat import TIERS, Week, busiest, days, tier
+from app.web.labels import names
 from app.web.pictures import density
 
 NOW = datetime(2026, 11, 29, 22, 20, tzinfo=UTC)
@@ -210,16 +210,16 @@ async def test_what_comes_is_drawn_once_for_all_who_look_at_a_week(
     set_back = Week(at=NOW - HOUR, heat=heat(noon), is_sample=False, crowds=[noon])
     pictures = Pictures()
 
-    seen = await asyncio.gather(*(pictures.of(first, "day") for _ in range(20)))
-    other = await pictures.of(later, "day")
+    seen = await asyncio.gather(*(pictures.see(first, "day") for _ in range(20)))
+    other = await pictures.see(later, "day")
 
     assert drawings == 2
     assert {id(one) for one in seen} == {id(seen[0])}
     assert (seen[0].at, other.at) == (first.at, later.at)
-    assert await pictures.of(first, "day") is other, (
+    assert await pictures.see(first, "day") is other, (
         "whoever has the week before sees the newer one"
     )
-    assert (await pictures.of(set_back, "day")).at == set_back.at
+    assert (await pictures.see(set_back, "day")).at == set_back.at
 
 
 async def test_spans_with_few_runs_say_whose() -> None:
@@ -232,7 +232,7 @@ async def test_spans_with_few_runs_say_whose() -> None:
     crowds.append(replace(crowd(cron="*/10 * * * *"), names=("often, and not drawn",)))
     week = Week(at=NOW, heat=heat(*crowds), is_sample=False, crowds=crowds)
 
-    shown = (await Pictures().of(week, "day")).spans
+    shown = (await Pictures().see(week, "day")).spans
 
     assert {one.runs: one.names for one in shown if one.runs} == {
         1: ("lunch <1>",),
@@ -240,6 +240,6 @@ async def test_spans_with_few_runs_say_whose() -> None:
         40: (),
     }
     assert "UTC: 1 run, lunch &lt;1&gt;</title>" in density(shown, every=HOUR / 4)
-    below = pictures.names(shown)
+    below = names(shown)
     assert re.findall("<text[^>]*>([^<]*)</text>", below) == ["lunch &lt;1&gt;", "tea +1"]
     assert below.count('<g class="wide">') == 1, "a phone has room for one in each half"

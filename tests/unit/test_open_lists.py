@@ -12,7 +12,6 @@ import pytest
 from markupsafe import Markup
 
 from app.core.jobs.job import JobState
-from app.core.schedule.occurrences import DstGap, DstOverlap
 from app.db.pages import ListedJob, ListRow
 from app.errors import AppError, DatabaseUnavailable, InvalidInput, TooManyStreams
 from app.web import list_cells, open_lists
@@ -59,7 +58,7 @@ class Simulated:
         self.read_at: dict[UUID, list[float]] = {}
         self.most_read = 0
         self.error: AppError | None = None
-        monkeypatch.setattr(open_lists, "found_ids", self.find)
+        monkeypatch.setattr(open_lists, "find_ids_of_page", self.find)
         monkeypatch.setattr(open_lists, "read_rows", self.read)
         polled: Any = SimpleNamespace(now=self.now)
         self.lists = OpenLists(cast("Any", None), polled, root="", clock=lambda: self.seconds)
@@ -125,16 +124,7 @@ def row_of(id: UUID) -> ListRow:
         state=JobState.SCHEDULED,
         failing=False,
         next_run=NOW + timedelta(seconds=id.int % 300),
-        run_at=None,
         cron="*/5 * * * *",
-        timezone="UTC",
-        every_seconds=None,
-        dst_gap=DstGap.RUN_AFTER,
-        dst_overlap=DstOverlap.FIRST,
-        starts_at=None,
-        ends_at=None,
-        jitter_seconds=None,
-        jitter_percent=None,
     )
     return ListRow(job=job, outcomes=["succeeded"] * 50, seconds=[1.5] * 50, finished_at=[NOW] * 50)
 

@@ -79,7 +79,7 @@ def asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def failure(names: Resolver, host: str) -> NameFailed:
     with pytest.raises(NameFailed) as caught:
-        await names.addresses(host)
+        await names.find_addresses(host)
     return caught.value
 
 
@@ -99,16 +99,16 @@ async def test_a_name_has_the_addresses_that_its_server_tells(
 ):
     name_server.names |= {"name.test": behaviour, "other.test": at("127.0.0.9")}
 
-    assert set(await names.addresses("Name.Test")) == addresses
+    assert set(await names.find_addresses("Name.Test")) == addresses
 
 
 async def test_an_address_and_localhost_are_known_without_asking(
     names: Resolver, name_server: NameServer
 ):
-    local = await names.addresses("localhost")
+    local = await names.find_addresses("localhost")
 
-    assert await names.addresses("192.0.2.1") == ["192.0.2.1"]
-    assert await names.addresses("2001:db8::1") == ["2001:db8::1"]
+    assert await names.find_addresses("192.0.2.1") == ["192.0.2.1"]
+    assert await names.find_addresses("2001:db8::1") == ["2001:db8::1"]
     assert HERE in local
     assert not name_server.asked
 
@@ -150,7 +150,7 @@ async def test_silent_names_do_not_hold_up_healthy_ones(
     await until(lambda: asked(name_server, 1), "the silent ones were asked for")
     be_patient()
 
-    found = await names.addresses("healthy.test")
+    found = await names.find_addresses("healthy.test")
 
     assert found == [HERE]
     assert all(one.is_silence for one in await asyncio.gather(*waiting))
@@ -175,14 +175,14 @@ async def test_silence_is_remembered_for_a_while(
     be_patient()
 
     assert (first.is_silence, second.is_silence, still) == (True, True, 0)
-    assert await names.addresses("name.test") == [HERE]
+    assert await names.find_addresses("name.test") == [HERE]
 
 
 @pytest.mark.usefixtures("asked_once")
 async def test_a_name_is_asked_for_once_by_all_who_wait(names: Resolver, name_server: NameServer):
     name_server.names["name.test"] = at(HERE, delay_seconds=0.1)
 
-    found = await asyncio.gather(*(names.addresses("name.test") for _ in range(50)))
+    found = await asyncio.gather(*(names.find_addresses("name.test") for _ in range(50)))
 
     assert found == [[HERE]] * 50
     assert name_server.asked["name.test"] == 1
@@ -192,7 +192,7 @@ async def test_who_gives_up_leaves_the_question_to_the_others(
     names: Resolver, name_server: NameServer
 ):
     name_server.names["name.test"] = at(HERE, delay_seconds=0.1)
-    leaving, staying = (asyncio.create_task(names.addresses("name.test")) for _ in range(2))
+    leaving, staying = (asyncio.create_task(names.find_addresses("name.test")) for _ in range(2))
     await until(lambda: asked(name_server, 1), "the question was asked")
     leaving.cancel()
 
@@ -207,7 +207,7 @@ async def test_an_answer_is_used_for_as_long_as_it_may_live_within_bounds(
     names: Resolver, name_server: NameServer, clock: Clock, ttl: int, seconds: float
 ):
     name_server.names["name.test"] = at(HERE, ttl=ttl)
-    await names.addresses("name.test")
+    await names.find_addresses("name.test")
     clock.now += seconds - 0.5
     fresh = names.fresh("name.test") is not None
     clock.now += 0.5
@@ -221,20 +221,20 @@ async def test_an_answer_that_changes_is_told_when_the_one_before_is_old(
     names: Resolver, name_server: NameServer, clock: Clock
 ):
     name_server.names["name.test"] = at(HERE)
-    first = await names.addresses("name.test")
+    first = await names.find_addresses("name.test")
     name_server.names["name.test"] = at("127.0.0.2")
-    again = await names.addresses("name.test")
+    again = await names.find_addresses("name.test")
     clock.now += MIN_FRESH_SECONDS
 
     assert (first, again) == ([HERE], [HERE])
-    assert await names.addresses("name.test") == ["127.0.0.2"]
+    assert await names.find_addresses("name.test") == ["127.0.0.2"]
 
 
 async def test_of_thousands_of_addresses_a_few_count(names: Resolver, name_server: NameServer):
     many = [f"10.0.{n // 250}.{n % 250}" for n in range(3000)]
     name_server.names["name.test"] = at(*many)
 
-    found = await names.addresses("name.test")
+    found = await names.find_addresses("name.test")
 
     assert len(found) == MAX_ADDRESSES
     assert set(found) <= set(many)
@@ -253,8 +253,8 @@ async def test_a_zone_has_few_questions_under_way_for_names_that_never_had_an_an
     be_patient()
 
     assert under_way == MAX_OF_A_ZONE
-    assert await names.addresses("known.zone.test") == [HERE]
-    assert await names.addresses("other") == [HERE]
+    assert await names.find_addresses("known.zone.test") == [HERE]
+    assert await names.find_addresses("other") == [HERE]
     said = [(await task).strerror for task in tasks]
     assert sum("too many names of zone.test" in text for text in said) == MAX_OF_A_ZONE
 
@@ -270,12 +270,12 @@ async def test_what_is_remembered_is_bounded(names: Resolver):
 async def test_nothing_is_kept_of_questions_that_are_over(names: Resolver, name_server: NameServer):
     name_server.names["*.test"] = at(HERE)
     for number in range(RENEWED_AFTER + 10):
-        await names.addresses(f"n{number}.test")
+        await names.find_addresses(f"n{number}.test")
 
     assert (names.questions, names.of_zone) == ({}, {})
     assert len(names.clients) == 2
     names.retire()
-    assert await names.addresses("last.test") == [HERE]
+    assert await names.find_addresses("last.test") == [HERE]
 
 
 async def test_to_close_takes_no_time_while_questions_are_under_way(
@@ -338,7 +338,7 @@ def test_a_server_that_answers_for_one_family_only_is_enough():
             )
             names = Resolver([name_server.address], clock=monotonic)
             try:
-                return await names.addresses("name.test")
+                return await names.find_addresses("name.test")
             finally:
                 await names.close()
 

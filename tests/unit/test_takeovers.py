@@ -57,7 +57,7 @@ async def test_a_run_that_the_next_one_cancels_is_dropped_only_if_that_is_sure(
     async def attempts_before(_db: Database, _claim: Claim) -> Attempts:
         return Attempts(lost=1, others=0, first_start_at=claimed_at, judges_changed_at=changed_at)
 
-    monkeypatch.setattr(takeovers, "attempts_before", attempts_before)
+    monkeypatch.setattr(takeovers, "read_attempts_before", attempts_before)
     db, clock, windows = Database.__new__(Database), cast("DatabaseClock", Clock()), Windows()
     windows.spans = spans
     errors = InternalErrors(Observers(), clock, lambda: 0.0, instance="two")
@@ -67,7 +67,7 @@ async def test_a_run_that_the_next_one_cancels_is_dropped_only_if_that_is_sure(
     )
     held = HeldClaim(claim, lease_ends=0.0)
 
-    settlement = await Takeovers(db, clock, errors, closings, instance="two").settlement(
+    settlement = await Takeovers(db, clock, errors, closings, instance="two").judge(
         held, Attendance(instance="two")
     )
 

@@ -50,7 +50,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 async def test_contexts_are_made_outside_of_the_event_loop_and_once(made: Made) -> None:
     contexts = Contexts()
-    asked = [asyncio.create_task(contexts.context(numbered(n % 2))) for n in range(4)]
+    asked = [asyncio.create_task(contexts.find_context(numbered(n % 2))) for n in range(4)]
     await asyncio.sleep(0)
     made.may_go_on.set()
     first, second, *again = await asyncio.gather(*asked)
@@ -65,14 +65,14 @@ async def test_whoever_finds_too_many_waiting_comes_later_unless_something_was_s
     made: Made,
 ) -> None:
     contexts = Contexts()
-    asked = [asyncio.create_task(contexts.context(numbered(n))) for n in range(MAX_WAITING)]
+    asked = [asyncio.create_task(contexts.find_context(numbered(n))) for n in range(MAX_WAITING)]
     await asyncio.sleep(0)
-    known = asyncio.create_task(contexts.context(numbered(0)))
+    known = asyncio.create_task(contexts.find_context(numbered(0)))
     refused = [
-        (await asyncio.gather(contexts.context(numbered(1000 + n)), return_exceptions=True))[0]
+        (await asyncio.gather(contexts.find_context(numbered(1000 + n)), return_exceptions=True))[0]
         for n in range(2)
     ]
-    patient = asyncio.create_task(contexts.context(numbered(2000), patient=True))
+    patient = asyncio.create_task(contexts.find_context(numbered(2000), patient=True))
     await asyncio.sleep(0)
     made.may_go_on.set()
     await asyncio.gather(*asked, known, patient)
@@ -80,12 +80,12 @@ async def test_whoever_finds_too_many_waiting_comes_later_unless_something_was_s
     assert [one.times for one in refused if isinstance(one, ContextsCrowded)] == [1, 2]
     assert len(made.threads) == MAX_WAITING + 1
     assert not contexts.making
-    await contexts.context(numbered(1000))
+    await contexts.find_context(numbered(1000))
 
 
 async def test_one_who_is_cut_off_takes_the_context_from_nobody(made: Made) -> None:
     contexts = Contexts()
-    cut_off, waits = [asyncio.create_task(contexts.context(numbered(1))) for _ in range(2)]
+    cut_off, waits = [asyncio.create_task(contexts.find_context(numbered(1))) for _ in range(2)]
     await asyncio.sleep(0)
     cut_off.cancel()
     made.may_go_on.set()
@@ -98,7 +98,7 @@ async def test_the_contexts_used_last_are_kept(made: Made, monkeypatch: pytest.M
     made.may_go_on.set()
     contexts = Contexts()
     for number in (1, 2, 1, 3):
-        await contexts.context(numbered(number))
+        await contexts.find_context(numbered(number))
 
     assert list(contexts.made) == [numbered(1), numbered(3)]
 

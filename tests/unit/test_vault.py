@@ -409,7 +409,7 @@ async def test_something_else_has_a_turn_before_each_large_target_is_decoded() -
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         other = asyncio.create_task(something_else())
-        await asyncio.gather(*(targets.ready(JOB, "http", large) for _ in range(30)))
+        await asyncio.gather(*(targets.make_ready(JOB, "http", large) for _ in range(30)))
         other.cancel()
 
     assert turns >= 30
@@ -443,7 +443,7 @@ async def test_a_target_that_was_accepted_is_carried_out_however_many_secrets_it
     stored = json.dumps(given.stored)
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
-        ready = await targets.ready(JOB, kind, stored)
+        ready = await targets.make_ready(JOB, kind, stored)
 
     assert stored.count(PREFIX) > MAX_REFERENCES
     assert secrets_of(ready.target) == secrets_of(decode_target(kind, target))
@@ -466,7 +466,7 @@ async def test_what_was_stored_before_references_were_counted_is_carried_out(
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         with pytest.raises(error):
-            await targets.ready(JOB, "http", json.dumps(target))
+            await targets.make_ready(JOB, "http", json.dumps(target))
 
 
 @pytest.mark.parametrize("is_encrypted", [False, True])
@@ -501,7 +501,7 @@ async def test_something_else_has_a_turn_before_each_hundred_secrets_are_decrypt
             await take(size)
 
         turns.take = noted  # type: ignore[method-assign]
-        await targets.ready(JOB, "amqp", stored)
+        await targets.make_ready(JOB, "amqp", stored)
 
     assert len(taken) == 3  # to read it and for the first hundred, and for each hundred more
 
@@ -531,11 +531,13 @@ async def test_a_large_target_that_waits_for_its_turn_for_long_has_secrets_that_
 
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=turns, clock=clock)
-        large = asyncio.create_task(targets.ready(JOB, "http", stored("A", LARGE)))
+        large = asyncio.create_task(targets.make_ready(JOB, "http", stored("A", LARGE)))
         await asked.wait()
         clock.now += FRESH_SECONDS + 0.1
         values["A"] = "new"
-        await targets.ready(ANOTHER_JOB, "http", stored("B", 0))  # which forgets the old one of A
+        await targets.make_ready(
+            ANOTHER_JOB, "http", stored("B", 0)
+        )  # which forgets the old one of A
         turns.pass_on()
         ready = await large
 
@@ -558,7 +560,7 @@ async def test_a_target_that_waited_is_current_until_one_of_its_secrets_changes(
     clock, current = Ticks(), list[bool]()
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=clock)
-        ready = await targets.ready(JOB, "http", target)
+        ready = await targets.make_ready(JOB, "http", target)
         for change in ({}, {"hosts": ["other.example"]}, None):
             if change is None:
                 del stored["A"]
@@ -601,12 +603,14 @@ async def test_a_target_knows_which_secrets_are_in_it_whatever_was_read_while_it
     clock = Ticks()
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=clock)
-        decoding = asyncio.create_task(targets.ready(JOB, "http", stored("A", **certificate(1))))
+        decoding = asyncio.create_task(
+            targets.make_ready(JOB, "http", stored("A", **certificate(1)))
+        )
         while not entered.is_set():  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(0.001)
         clock.now += FRESH_SECONDS + 0.1
         values["A"] = "new"
-        await targets.ready(ANOTHER_JOB, "http", stored(read))
+        await targets.make_ready(ANOTHER_JOB, "http", stored(read))
         may_end.set()
         ready = await decoding
 
@@ -624,7 +628,7 @@ async def test_certificates_of_a_target_are_read_once_and_beside_the_event_loop(
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         found = [
-            await asyncio.gather(targets.ready(JOB, "http", stored), return_exceptions=True)
+            await asyncio.gather(targets.make_ready(JOB, "http", stored), return_exceptions=True)
             for _ in range(3)
         ]
 
@@ -640,10 +644,10 @@ async def test_a_verdict_on_certificates_is_kept_and_asked_for_without_a_thread(
     stored = json.dumps({"url": "https://hooks.example", **certificate(2)})
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
-        await targets.ready(JOB, "http", stored)
+        await targets.make_ready(JOB, "http", stored)
     # From here on the thread takes nothing more.
 
-    assert (await targets.ready(JOB, "http", stored)).target
+    assert (await targets.make_ready(JOB, "http", stored)).target
 
 
 async def test_certificates_whose_verdict_others_displaced_are_read_beside_the_event_loop_again(
@@ -654,10 +658,10 @@ async def test_certificates_whose_verdict_others_displaced_are_read_beside_the_e
     stored = json.dumps({"url": "https://hooks.example", **certificate(3)})
     with ThreadPoolExecutor(1) as thread:
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
-        await targets.ready(JOB, "http", stored)
+        await targets.make_ready(JOB, "http", stored)
         for number in range(4):  # as many as are kept, checked as a row typed in psql is
             list(tls.tls_errors(tls.Tls(ca=f"{number}")))
-        await targets.ready(JOB, "http", stored)
+        await targets.make_ready(JOB, "http", stored)
 
     assert len(tls.VERDICTS.kept) == 4
     assert len(reading.threads) == 2
@@ -698,7 +702,7 @@ async def test_whether_a_target_brings_certificates_is_asked_once_for_a_claim(
         targets = Targets(NoDatabase(), KEYS, thread=thread, turns=Turns(), clock=Ticks())
         held = HeldClaim(some_claim(target=stored), lease_ends=60.0)
         for _ in range(3):  # to load, to prepare, to execute
-            await targets.ready(JOB, "http", stored)
+            await targets.make_ready(JOB, "http", stored)
 
     assert (asked, held.needs_certificates) == ([stored], False)
 

@@ -59,6 +59,5 @@ class CommandFailed(Exception):
         return f"tocsin: {self}"
 
     def write(self) -> None:
-        """Write the error to stderr; nowhere, if that is closed."""
-        if sys.stderr is not None:
-            print(self.line(), file=sys.stderr)
+        """Write the error to stderr."""
+        print(self.line(), file=sys.stderr)

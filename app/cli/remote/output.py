@@ -104,7 +104,7 @@ class Output:
         widths = [
             max(len(head), *(len(row[number]) for row in rows)) for number, head in enumerate(heads)
         ]
-        if sys.stdout is not None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             widths = fitted(widths, columns_of_terminal())
         for row in [heads, *rows]:
             cells = [cut(one, width).ljust(width) for one, width in zip(row, widths, strict=True)]
@@ -150,9 +150,8 @@ def print_line(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print to stderr what is no part of the output; nowhere, if that is closed."""
-    if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)
+    """Print to stderr what is no part of the output."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def in_json(document: object, *, indent: int | None) -> str:

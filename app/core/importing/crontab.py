@@ -14,10 +14,6 @@ from app.core.schedule.cron_parser import is_open
 
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 FIELDS = 5
-USED = frozenset(
-    {"CRON_TZ", "MAILTO", "SHELL", "PATH", "HOME", "LOGNAME", "USER", "MAILFROM", "TZ"}
-)
-"""Variables that mean something to cron itself."""
 ALIASES = frozenset(
     {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 )

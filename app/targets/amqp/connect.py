@@ -47,7 +47,7 @@ async def connect(
     is_secure = url.scheme == "amqps"
     connection = aio_pika.Connection(
         url.update_query(heartbeat=HEARTBEAT_SECONDS),
-        ssl_context=await contexts.context(broker.tls or Tls()) if is_secure else None,
+        ssl_context=await contexts.find_context(broker.tls or Tls()) if is_secure else None,
         client_properties={"connection_name": "tocsin", "product": "tocsin"},
     )
     transport = GuardedTransport(guard, clock)
@@ -93,7 +93,7 @@ class GuardedTransport(TransportFactory):
         """Connect; return a reader that passes on only frames that are judged, and a writer."""
         host, port = host_of(url), url.port or 0
         try:
-            addresses = await self.guard.addresses(host, port)
+            addresses = await self.guard.find_addresses(host, port)
         except AddressBlocked as refusal:
             raise PublishFailed("blocked", str(refusal), retryable=False) from None
         except OSError as error:

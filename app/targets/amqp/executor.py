@@ -184,7 +184,7 @@ class Publication:
         async with self.pool.link(self.target.broker()) as link:
             self.link = link
             self.stage = Stage.ALARM
-            await link.ready()
+            await link.wait_until_ready()
             self.stage = Stage.CONFIRMATION
             async with link.channel() as channel:
                 exchange = channel.default_exchange

@@ -138,14 +138,14 @@ class Frames:
         """
         if not self.ready:
             try:
-                self.ready = await self.frame()
+                self.ready = await self.read_frame()
             except BrokerMisbehaved as fault:
                 self.fault = fault
                 raise
         piece, self.ready = self.ready[:n], self.ready[n:]
         return piece
 
-    async def frame(self) -> bytes:
+    async def read_frame(self) -> bytes:
         """Read frames up to the next one that the client needs, and return that one."""
         while True:
             head = await self.reader.readexactly(HEAD.size)

@@ -60,7 +60,7 @@ class Link:
         transport = self.connection.transport
         return transport is None or transport.connection.is_closed
 
-    async def ready(self) -> None:
+    async def wait_until_ready(self) -> None:
         """Wait while the broker blocks publishers (memory or disk alarm)."""
         if self.connection.transport is not None:
             await self.connection.transport.ready()
@@ -69,7 +69,7 @@ class Link:
         """Return whether the broker blocks publishers at present."""
         try:
             async with asyncio.timeout(0):
-                await self.ready()
+                await self.wait_until_ready()
         except TimeoutError:
             return True
         return False
@@ -106,7 +106,7 @@ class Link:
         spoilt, self.spoilt = self.spoilt, []
         async with asyncio.TaskGroup() as group:
             for channel in spoilt:
-                group.create_task(in_time(channel.close()), name="close channel")
+                group.create_task(close_in_time(channel.close()), name="close channel")
         for _ in spoilt:
             self.slots.release()
 
@@ -235,7 +235,7 @@ class Pool:
             self.retired = [link for link in self.retired if link.users]
             async with asyncio.TaskGroup() as group:
                 for link in over:
-                    group.create_task(in_time(link.connection.close()), name="close link")
+                    group.create_task(close_in_time(link.connection.close()), name="close link")
                 for link in [*self.links.values(), *self.retired]:
                     group.create_task(link.close_spoilt(), name="close channels")
 
@@ -257,10 +257,10 @@ class Pool:
         self.retired.clear()
         async with asyncio.TaskGroup() as group:
             for link in links:
-                group.create_task(in_time(link.connection.close()), name="close link")
+                group.create_task(close_in_time(link.connection.close()), name="close link")
 
 
-async def in_time(closing: Awaitable[None]) -> None:
+async def close_in_time(closing: Awaitable[None]) -> None:
     """Await the closing of a connection or channel for `CLOSE_SECONDS` at most."""
     with suppress(Exception):  # closed all the same, whatever the client says of the way
         async with asyncio.timeout(CLOSE_SECONDS):

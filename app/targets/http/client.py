@@ -177,7 +177,9 @@ class Client:
         if protocol is not None:
             return protocol
         place, tls = key
-        context = self.plain[tls] if isinstance(tls, bool) else await self.contexts.context(tls)
+        context = (
+            self.plain[tls] if isinstance(tls, bool) else await self.contexts.find_context(tls)
+        )
         forget_judged()
         connection = await self.connector.connect(self.asking_for(place, context), [], NO_TIMEOUTS)
         made = connection.protocol
@@ -192,7 +194,7 @@ class Client:
     async def make_ready(self, tls: TlsChoice) -> None:
         """Make the TLS context for a later request, even if others wait for theirs."""
         if not isinstance(tls, bool):
-            await self.contexts.context(tls, patient=True)
+            await self.contexts.find_context(tls, patient=True)
 
     async def open(self, place: str, *, tls: TlsChoice) -> None:
         """Open a connection for the next request, unless one is unused or the limit is reached."""

@@ -48,7 +48,7 @@ class Guard:
         # Of literals only, so it never goes stale; to read an address takes longer than to connect.
         self.verdict = lru_cache(maxsize=MAX_VERDICTS)(egress.verdict)
 
-    async def addresses(self, host: str, port: int) -> list[str]:
+    async def find_addresses(self, host: str, port: int) -> list[str]:
         """Return every address of `host`, which may be an address itself; connect to these only.
 
         Raises:
@@ -90,7 +90,7 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-            for address in await self.guard.addresses(host, port)
+            for address in await self.guard.find_addresses(host, port)
         ]
 
     async def close(self) -> None:

@@ -42,7 +42,7 @@ class Loop(uvloop.Loop):
         if not host or is_address(host):
             return await connect(protocol_factory, host, port, **options)
         try:
-            addresses = await self.names.addresses(host)
+            addresses = await self.names.find_addresses(host)
         except NameFailed as failure:
             if not failure.is_unknown:
                 raise

@@ -44,7 +44,7 @@ class Names:
     async def look_up(self, name: str) -> None:
         """Wait until the name has an address or its lookup failed; never raises."""
         with suppress(Exception):  # the execution finds out for itself
-            await self.resolver.addresses(name)
+            await self.resolver.find_addresses(name)
 
     def address_of(self, name: str) -> str:
         """Return the first address of a name, for IPv6 its /64 network; empty if unknown.

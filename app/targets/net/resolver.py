@@ -124,9 +124,9 @@ class Resolver:
     async def lookup(self, host: str, port: int) -> list[str]:
         """Return the addresses of `host`, which are the same for every port: see `addresses`."""
         del port
-        return await self.addresses(host)
+        return await self.find_addresses(host)
 
-    async def addresses(self, host: str) -> list[str]:
+    async def find_addresses(self, host: str) -> list[str]:
         """Return the addresses of a name; for an address, the address itself.
 
         Raises:

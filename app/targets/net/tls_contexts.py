@@ -35,7 +35,7 @@ class Contexts:
     def __repr__(self) -> str:
         return f"<Contexts: {len(self.made)} kept, {len(self.making)} being made>"
 
-    async def context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
+    async def find_context(self, tls: Tls, *, patient: bool = False) -> ssl.SSLContext:
         """Return the context for these settings, which is made unless it is kept.
 
         `patient`: have it made even while `MAX_WAITING` others are being made.

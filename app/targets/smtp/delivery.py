@@ -111,7 +111,7 @@ class Delivery:
         message = mail_of(target, self.context)
         context = None
         if target.is_encrypted:
-            context = await self.options.contexts.context(target.tls())
+            context = await self.options.contexts.find_context(target.tls())
         host, port = server_of(target.url)
         made = await self.connect(host, port)
         server = client.SMTP(
@@ -152,7 +152,7 @@ class Delivery:
             OutOfDescriptors: no file descriptor is left for one.
         """
         try:
-            addresses = await self.options.guard.addresses(host, port)
+            addresses = await self.options.guard.find_addresses(host, port)
         except AddressBlocked as refusal:
             raise NotSent("blocked", str(refusal), retryable=False) from None
         except OSError as error:
