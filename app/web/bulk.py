@@ -1,12 +1,14 @@
 """Actions on all that a search finds: count it, look at some, have it done, watch, cancel."""
 
 import math
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 from msgspec import Struct
@@ -15,13 +17,15 @@ from app.api.parameters import Clock, Db, Keys
 from app.api.problems import ApiRequest
 from app.core.access.api_key import Scope
 from app.db import bulk
+from app.db.database import Database
 from app.errors import FieldError, InvalidInput, MalformedInput
 from app.jobs import bulk_requests
 from app.web.forms import Form, by_field, instant_in, read_form, see, typed
+from app.web.live_tables import Table
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.web.search import OF_EXECUTIONS, OF_JOBS, Search, searched
-from app.wire.bulk import DEFAULT_RATE, STARTING, BulkAction, BulkPreview, BulkRequest
+from app.wire.bulk import DEFAULT_RATE, STARTING, Bulk, BulkAction, BulkPreview, BulkRequest
 from app.wire.bulk import OF_EXECUTIONS as ON_EXECUTIONS
 
 SHOWN = 30
@@ -213,12 +217,32 @@ def asked(
     )
 
 
-@get("/bulk", opt={"scope": Scope.READ})
-async def bulk_list(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
-    """List the last actions on many."""
+async def read_last(reader: Database) -> Sequence[Bulk]:
+    """List the last actions on many, the newest first."""
     found = await bulk.list_page(reader, before=None, limit=SHOWN)
-    listed = [bulk_requests.masked(one) for one in found.items]
-    return page(request, "bulk_list.html", listed=listed, at=await clock.now())
+    return [bulk_requests.masked(one) for one in found.items]
+
+
+TABLE = Table(
+    address="/bulk",
+    read=read_last,
+    key=lambda one: str(one.id),
+    template="bulk_cells.html",
+    columns=("what", "state", "changed", "failed", "asked"),
+    told_in="state",
+    seconds=1,
+    most=SHOWN,
+)
+
+
+@get("/bulk", opt={"scope": Scope.READ})
+async def bulk_list(
+    request: ApiRequest, state: State, reader: Reader, clock: Clock
+) -> Response[bytes]:
+    """List the last actions on many."""
+    listed = await read_last(reader)
+    rows, stream = state.tables.shown("bulk", listed, await clock.now())
+    return page(request, "bulk_list.html", rows=rows.values(), stream=stream)
 
 
 @get("/bulk/{id:uuid}", opt={"scope": Scope.READ})

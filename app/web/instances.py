@@ -1,6 +1,7 @@
 """The page of the instances."""
 
 from litestar import Response, get
+from litestar.datastructures import State
 from msgspec import Struct
 
 from app.api.parameters import Clock
@@ -10,6 +11,7 @@ from app.core.zone_health import UsedRules
 from app.db import instances, zones
 from app.db.database import Database
 from app.errors import RightMissing
+from app.web.live_tables import Table
 from app.web.parameters import Reader
 from app.web.rendering import page
 from app.wire.instances import Instance
@@ -48,14 +50,28 @@ async def list_running(reader: Database) -> list[Running]:
     ]
 
 
+TABLE = Table(
+    address="/instances",
+    read=list_running,
+    key=lambda one: one.instance.name,
+    template="instance_cells.html",
+    columns=("what", "state", "slots", "version_of", "rules", "since"),
+    told_in="state",
+    seconds=2,
+)
+
+
 @get("/instances", opt={"scope": Scope.READ})
-async def instances_page(request: ApiRequest, reader: Reader, clock: Clock) -> Response[bytes]:
+async def instances_page(
+    request: ApiRequest, state: State, reader: Reader, clock: Clock
+) -> Response[bytes]:
     """List the instances by name."""
-    listed = await list_running(reader)
+    listed, tables = await list_running(reader), state.tables
+    rows, stream = tables.shown("instances", listed, await clock.now())
     return page(
         request,
         "instances.html",
-        listed=listed,
+        rows=rows.values(),
+        stream=stream,
         differ=len({one.rules for one in listed if one.rules and one.instance.connected}) > 1,
-        at=await clock.now(),
     )

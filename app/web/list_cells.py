@@ -23,15 +23,15 @@ OF_A_ROW = ("what", "state", "strip", "next")
 """The cells of a row, in their order."""
 
 
-@lru_cache(maxsize=8)
-def macros(root: str) -> object:
+@lru_cache(maxsize=32)
+def macros(root: str, template: str) -> object:
     """Return the macros of cells; `root` stands before the addresses of pages."""
-    return environment(root).get_template("job_cells.html").module
+    return environment(root).get_template(template).module
 
 
-def macro(root: str, name: str, *given: object) -> Markup:
+def macro(root: str, name: str, *given: object, template: str = "job_cells.html") -> Markup:
     """Make the HTML of a cell."""
-    made: Callable[..., Markup] = getattr(macros(root), name)
+    made: Callable[..., Markup] = getattr(macros(root, template), name)
     return Markup(made(*given))  # noqa: S704 - escaped by the environment
 
 

@@ -40,6 +40,7 @@ from app.web.job_actions import (
 from app.web.job_editing import create_job, edit_page, new_job_page, preview_job, save_job
 from app.web.jobs import job_page, jobs_page
 from app.web.live import live, live_of_job
+from app.web.live_tables import live_of_table
 from app.web.once import once
 from app.web.open_lists import live_of_list
 from app.web.overview import overview
@@ -62,6 +63,7 @@ def pages() -> Router:
                         live,
                         live_of_job,
                         live_of_list,
+                        live_of_table,
                         jobs_page,
                         job_page,
                         executions_page,

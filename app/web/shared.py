@@ -10,13 +10,22 @@ from litestar.datastructures import State
 from app.config import Settings
 from app.db.clock import PolledClock
 from app.db.database import Database
-from app.web import facts, heat, warnings
+from app.web import alerts, bulk, facts, flows, heat, instances, warnings
 from app.web.ahead import Pictures
 from app.web.facts import Fact
 from app.web.live import Part
+from app.web.live_tables import LiveTables
 from app.web.open_lists import OpenLists
 from app.web.overview import Overview
 from app.web.standing import WatchedJob
+
+TABLES = {
+    "alerts": alerts.TABLE,
+    "bulk": bulk.TABLE,
+    "flows": flows.TABLE,
+    "instances": instances.TABLE,
+}
+"""The short lists whose pages stay fresh."""
 
 
 @asynccontextmanager
@@ -41,10 +50,13 @@ async def sharing(
     state.watch = partial(watch, reader, clock, root=settings.root_path)
     state.lists = lists = OpenLists(reader, clock, root=settings.root_path)
     state.list_parts = {}
+    state.tables = tables = LiveTables(TABLES, reader, clock, root=settings.root_path)
+    state.table_parts = {}
     try:
         yield
     finally:
         await lists.end()
+        await tables.end()
         await facts.end([state.week, overview.following, *overview.parts.values()])
 
 

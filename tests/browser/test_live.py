@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -440,6 +441,97 @@ async def test_a_search_of_executions_says_how_many_are_new(
         await expect(page.get_by_role("link", name="searched").first).to_be_visible()
         assert said == []
     await connection.execute("delete from tocsin.jobs where id = $1", job)
+    await connection.close()
+
+
+async def insert_lease(connection: asyncpg.Connection, name: str, instance: str) -> UUID:
+    """Make a job that an instance executes."""
+    job: UUID = await insert_job(connection, name=f"leased-{name}", every_seconds=3600)
+    await connection.execute(
+        "update tocsin.jobs set locked_by = $2, locked_until = now() + interval '1 hour', "
+        "claimed_at = now(), claimed_for = now(), claimed_attempt = 1, attempt = 1, fence = 9, "
+        "execution_id = 1 where id = $1",
+        job,
+        instance,
+    )
+    return job
+
+
+TABLES = {
+    "bulk": (
+        "update tocsin.bulk_actions set matched = 7, changed = 7",
+        ("Changed", "7"),
+        "insert into tocsin.bulk_actions (action, filter) values ('pause', '{\"tag\": \"x\"}')",
+    ),
+    "flows": (
+        "select tocsin.pause_flow('short', 'it moves')",
+        ("State", "paused"),
+        "insert into tocsin.flows (flow_key, rate) values ('another', 1)",
+    ),
+    "instances": (
+        "update tocsin.instance_rules set slots = 7 where name = 'host:7:aa'",
+        ("Slots", "1 of 7"),
+        "",
+    ),
+}
+"""Of short lists: what changes a row, in which column it shows, and what makes another row; of
+instances that is a lease."""
+
+
+async def test_rows_of_short_lists_change_in_place_and_others_are_counted(
+    chromium: Browser, signed: tuple[Site, str], module_database: str
+) -> None:
+    site, key = signed
+    connection = await asyncpg.connect(module_database)
+    job = await insert_lease(connection, "one", "host:7:aa")
+    await connection.execute(
+        """
+        insert into tocsin.flows (flow_key, max_concurrency) values ('short', 3);
+        insert into tocsin.bulk_actions (action, filter) values ('pause', '{"tag": "x"}');
+        insert into tocsin.instance_rules (name, version, source, slots, product)
+            values ('host:7:aa', '2026a', 'system', 100, '0.2.0');
+        delete from tocsin.alert_states;
+        """
+    )
+    await connection.execute(
+        "with rule as (insert into tocsin.alert_rules (name, events) values ('short', '{failed}') "
+        "returning id) insert into tocsin.alert_states "
+        "(rule_id, event, job_id, many, since, last_at, told_at) "
+        "select id, 'failed', $1, 4, now(), now(), now() from rule",
+        job,
+    )
+    async with opened(chromium, site.address) as (page, said):
+        await sign_in(page, key)
+        for name, (change, (column, text), another) in TABLES.items():
+            await page.goto(f"/{name}")
+            await expect(page.locator("#live-status")).to_have_text("This page is live.")
+            rows = await page.locator("main tbody tr").count()
+            await connection.execute(change)
+            changed = page.locator(f"td[data-label='{column}']", has_text=text)
+            await expect(changed.first).to_be_visible(timeout=20_000)
+            if another:
+                await connection.execute(another)
+            else:
+                await insert_lease(connection, "two", "host:8:bb")
+            await expect(page.locator("#fresh")).to_have_text("1 new", timeout=20_000)
+            assert await page.locator("main tbody tr").count() == rows, name
+        await page.goto("/alerts")
+        await expect(page.locator("#live-status")).to_have_text("This page is live.")
+        firing = page.locator("ul.attention li", has_text="leased-one").first
+        await expect(firing).to_contain_text("4 in a row")
+        await connection.execute("update tocsin.alert_states set many = 5, last_at = now()")
+        await expect(firing).to_contain_text("5 in a row", timeout=20_000)
+        await connection.execute("delete from tocsin.alert_states")
+        await expect(firing).to_contain_text("is over", timeout=20_000)
+        assert await violations(page) == []
+        assert len(site.app.state.table_parts) == 1
+        await page.evaluate(HIDE, arg=True)
+
+        async def is_left() -> bool:
+            return not (site.app.state.table_parts or site.app.state.tables.watched)
+
+        await until(is_left, "a hidden page is looked after no more")
+        assert said == []
     await connection.close()
 
 

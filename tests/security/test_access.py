@@ -45,6 +45,7 @@ PAGES = {
     ("GET", path)
     for path in (
         *("/", "/live/{name}", "/live/jobs/{id}", "/live/lists/{of}", "/jobs", "/jobs/{job}"),
+        "/live/tables/{table}",
         *("/executions", "/executions/{id}", "/upcoming"),
         *("/flows", "/calendars", "/alerts", "/instances", "/audit", "/keys"),
     )
@@ -104,6 +105,7 @@ def filled(path: str) -> str:
         job="report",
         id=id_,
         of="jobs",
+        table="bulk",
         key="000000000000",
         name="report",
         pause=some,

@@ -8,7 +8,10 @@ from tests.support.builders import insert_job
 
 LONG = "a-name-that-goes-on-and-on-" * 3
 OUTCOMES = ("succeeded", "failed", "timed_out", "lost", "cancelled")
-PARTS = ("app.web.static_files", "app.web.live", "app.web.open_lists")
+PARTS = (
+    *("app.web.static_files", "app.web.live", "app.web.live_tables"),
+    "app.web.open_lists",
+)
 """The modules of what pages load, which is no page."""
 
 
