@@ -51,7 +51,7 @@ class Clock:
 
     def start(self, server: Cluster) -> None:
         """Start the server anew with a second, so that its clock is right."""
-        tried = []
+        tried: list[float] = []
         while not tried or abs(tried[-1]) > RIGHT_SECONDS:
             assert len(tried) < STARTS, f"the server's clock is wrong by these seconds: {tried}"
             server.stop()

@@ -42,6 +42,7 @@ async def patience(seconds: float) -> AsyncIterator[None]:
     async with asyncio.timeout(None) as limit:
         loop = asyncio.get_running_loop()
         left, at, stalled = seconds, time.monotonic(), stalled_seconds()
+        timer: asyncio.TimerHandle
 
         def turn() -> None:
             nonlocal left, at, stalled, timer
