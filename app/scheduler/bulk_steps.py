@@ -21,11 +21,16 @@ from app.jobs.bulk import Held, Part, Work, problem_of
 from app.timers import Monotonic
 
 STEP_JOBS = 25
-"""The most jobs of a step: their rows are locked for some milliseconds."""
+"""How many jobs the first step has."""
+MAX_JOBS = 100
+"""The most jobs of a step. A step costs as much again as some twenty jobs."""
+QUICK_SECONDS = 0.025
+"""After a step that took less the next one has twice as many jobs, whose rows are locked so long.
+After one that took twice as long it has half as many, down to `STEP_JOBS`."""
 REST_SECONDS = 0.02
 """The shortest rest between two steps."""
 DUTY = 0.5
-"""The part of the time that an action may be at work."""
+"""The part of the time in which an action may write: the other one it rests, and reads."""
 TRIES = 6
 """How often a job is tried that is locked, or edited by others, before the action goes on."""
 MAX_WAITS = 3
@@ -63,8 +68,8 @@ class Steps:
         self.lost = lost
         """Set once the action has ended, or is another instance's."""
         self.clock = clock
-        self.most = STEP_JOBS if rate is None else max(1, min(STEP_JOBS, int(rate)))
-        self.size = self.most
+        self.most = MAX_JOBS if rate is None else max(1, min(STEP_JOBS, int(rate)))
+        self.size = min(STEP_JOBS, self.most)
         self.tries = 0
         self.waits = 0
         """How often in a row there was nothing that could be done yet."""
@@ -96,6 +101,7 @@ class Steps:
             self.waits += 1
             return part.wait_seconds * 2.0 ** min(self.waits - 1, MAX_WAITS)
         self.waits = 0
+        read_at = self.clock()
         try:
             done = await self.step(part)
         except Exception as error:
@@ -109,11 +115,20 @@ class Steps:
             self.is_over, self.is_done = True, done is not None
             return 0.0
         self.reached, self.tries = done.reached, 0
-        self.size = min(2 * self.size, self.most)
-        took = self.clock() - began
-        rest = max(REST_SECONDS, took * (1 - DUTY) / DUTY)
+        reading, writing = read_at - began, self.clock() - read_at
+        self.fit(writing)
+        rest = max(REST_SECONDS, writing * (1 - DUTY) / DUTY - reading)
         await asyncio.sleep(rest)
-        return 0.0 if self.rate is None else max(done.changed / self.rate - took - rest, 0.0)
+        if self.rate is None:
+            return 0.0
+        return max(done.changed / self.rate - reading - writing - rest, 0.0)
+
+    def fit(self, seconds: float) -> None:
+        """Choose the size of the next step by how long the last one took."""
+        if seconds < QUICK_SECONDS or self.size < STEP_JOBS:
+            self.size = min(2 * self.size, self.most)
+        elif seconds > 2 * QUICK_SECONDS:
+            self.size = min(max(self.size // 2, STEP_JOBS), self.most)
 
     async def step(self, part: Part) -> Done | None:
         """Take one step; None if the action has ended, or is another instance's."""

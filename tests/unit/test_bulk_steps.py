@@ -124,6 +124,20 @@ async def test_an_action_that_is_lost_takes_no_further_step() -> None:
     assert work.taken == 1
 
 
+async def test_steps_grow_while_they_are_quick_and_shrink_while_they_are_not() -> None:
+    one = steps(Counting(1), asyncio.Semaphore(1))
+    slow_runs = steps(Counting(1), asyncio.Semaphore(1), rate=3.5)
+    quick, slow = bulk_steps.QUICK_SECONDS * 0.9, bulk_steps.QUICK_SECONDS * 2.1
+    sizes = [one.size]
+    for took in (quick, quick, quick, bulk_steps.QUICK_SECONDS, slow, slow, slow):
+        one.fit(took)
+        sizes.append(one.size)
+
+    assert sizes == [25, 50, 100, 100, 100, 50, 25, 25]
+    slow_runs.fit(quick)
+    assert slow_runs.size == 3
+
+
 async def test_a_step_that_met_locked_jobs_is_tried_again_with_fewer_in_another_turn() -> None:
     one = steps(Counting(1), asyncio.Semaphore(1))
     many = Part(items=[Item(key=str(n), job_id=NIL) for n in range(20)], reached="20", is_last=True)
