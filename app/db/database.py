@@ -134,6 +134,7 @@ class Database:
         patience_seconds: float = COMMAND_TIMEOUT_SECONDS,
         settings: Mapping[str, str] | None = None,
         limit_seconds: float | None = None,
+        connection_class: type[asyncpg.Connection] = asyncpg.Connection,
     ) -> AsyncIterator["Database"]:
         """Open the pool, which connects with its first statement, and close it at the end.
 
@@ -159,6 +160,7 @@ class Database:
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             reset=skip_reset,
             connect=connect,
+            connection_class=connection_class,
             init=limit,
             server_settings={
                 "application_name": application_name,
@@ -278,11 +280,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
-        """Run several statements as one transaction, which any error undoes.
-
-        Raises:
-            AppError: see `app.db.errors.translate_errors`.
-        """
+        """Run statements as one transaction, which any error undoes; raises what `session` does."""
         async with self.session() as connection, connection.transaction():
             yield Transaction(self, connection)
 

@@ -72,6 +72,34 @@ class CountingConnection(asyncpg.Connection):
             self.terminate()
 
 
+class HearingConnection(CountingConnection):
+    """A connection of a pool that tells of notifications of `CHANNEL` while it is asked to.
+
+    It does so as they are read: asyncpg calls listeners a turn of the event loop later.
+    """
+
+    told: Callable[[], None]
+
+    async def hear(self, told: Callable[[], None]) -> None:
+        """Call `told` on each notification from now on."""
+        self.guard, self.told = FloodGuard(), told
+        await self.add_listener(CHANNEL, ignore)
+
+    async def hear_no_more(self) -> None:
+        """Call nothing any more."""
+        await self.remove_listener(CHANNEL, ignore)
+
+    def _process_notification(self, _pid: int, _channel: str, payload: str) -> None:
+        if self.guard.count(payload):
+            self.told()
+        elif not self.is_closed():
+            self.terminate()
+
+
+def ignore(*_: object) -> None:
+    """Do nothing: `HearingConnection` tells of notifications itself."""
+
+
 class Session:
     """A listening connection.
 

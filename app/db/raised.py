@@ -1,13 +1,14 @@
 """Claims of jobs of a raised priority, which an instance makes even without room for others."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Unpack
+from typing import Unpack, cast
 
 from msgspec import Struct
 
 from app.db.claims import LOST, AskedSince, Look, ask, check_claimed, claim
 from app.db.database import Database, Runner
+from app.db.listener import HearingConnection
 from app.db.own_connection import OwnConnection
 
 
@@ -22,17 +23,25 @@ class RaisedLook(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def connection(db: Database) -> AsyncIterator[Runner]:
+async def connection(db: Database, *, told: Callable[[], None]) -> AsyncIterator[Runner]:
     """Take a connection of the pool for some looks, each of which is a transaction of its own.
 
     To give it back after each, as the pool does, would take turns of the event loop before the
     answer is read. A statement that takes too long, or is not waited for any more, ends it.
+    `told` is called on each notification from then on: no look at others is under way here, until
+    the end of which Postgres would keep it back.
 
     Raises:
         AppError: see `app.db.errors.translate_errors`.
     """
     async with db.session() as one:
-        yield OwnConnection(db, one)
+        hearing = cast("HearingConnection", one)
+        hear_no_more = hearing.hear_no_more  # a connection that was ended is nobody's any more
+        await hearing.hear(told)
+        try:
+            yield OwnConnection(db, one)
+        finally:
+            await hear_no_more()
 
 
 async def look(session: Runner, **asked: Unpack[AskedSince]) -> RaisedLook:

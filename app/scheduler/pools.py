@@ -7,12 +7,13 @@ neither a lease from being extended nor a job from being claimed. A pool connect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import asyncpg
 from msgspec import Struct
 
 from app.db import Database
 from app.db.connections import POOLS
 from app.db.database import COMMAND_TIMEOUT_SECONDS
-from app.db.listener import OF_LOOKS
+from app.db.listener import OF_LOOKS, HearingConnection
 from app.scheduler import apart_settler, leases, raised_looks, suspects
 
 PATIENCE_SECONDS = 3.0
@@ -43,6 +44,9 @@ SETTINGS = {
     "plan": {"plan_cache_mode": "force_custom_plan"},
 }
 """Settings of the sessions of some purposes."""
+
+CLASSES = {"look beside": HearingConnection}
+"""The connections of a purpose that are of a class of their own."""
 
 
 class Pools(Struct, frozen=True, kw_only=True):
@@ -85,6 +89,7 @@ async def open_pools(url: str, *, instance: str) -> AsyncIterator[Pools]:
                 patience_seconds=PATIENCE_SECONDS if seconds is None else COMMAND_TIMEOUT_SECONDS,
                 settings=SETTINGS.get(purpose),
                 limit_seconds=seconds,
+                connection_class=CLASSES.get(purpose, asyncpg.Connection),
             )
             pools[name] = await stack.enter_async_context(pool)
         yield Pools(**pools)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from app.db.raised import RaisedLook
-from app.scheduler.notify import Wakeup
 from app.timers import Monotonic
 
 FEW = 50
@@ -30,15 +29,14 @@ class RaisedJobs:
     backlog without such jobs is worked off as fast as if there were no priorities.
     """
 
-    def __init__(
-        self, *, monotonic: Monotonic, wakeup: Wakeup, limit_sleep: Callable[[float], float]
-    ) -> None:
+    def __init__(self, *, monotonic: Monotonic, limit_sleep: Callable[[float], float]) -> None:
         self.monotonic = monotonic
-        self.wakeup = wakeup
         self.limit_sleep = limit_sleep
         """Shortens a wait while writers send no notification, see `Polling`."""
-        self.notifications = -1
-        """How many notifications there had been when the database was last asked."""
+        self.heard = 0
+        """How often something was heard of."""
+        self.asked_of = -1
+        """How often that had been when the database was last asked."""
         self.ask_at = 0.0
         """When to ask again, monotonic seconds, if no notification comes before."""
         self.again_at = 0.0
@@ -64,9 +62,13 @@ class RaisedJobs:
         """Return how many jobs without a priority to look for: a look for many takes long."""
         return min(limit, SHORT) if self.is_expected else limit
 
+    def hear(self) -> None:
+        """Hear that a raised job may be due, by a notification: the database is asked again."""
+        self.heard += 1
+
     def next_seconds(self) -> float:
         """Return in how many seconds to ask the database again; 0 after a notification."""
-        if self.wakeup.notifications != self.notifications:
+        if self.heard != self.asked_of:
             return 0.0
         return max(self.ask_at - self.monotonic(), 0.0)
 
@@ -80,7 +82,7 @@ class RaisedJobs:
         If this look fails, so that `found` is not called, the next one is made after
         `ASKED_AGAIN_SECONDS`: looks for all jobs come upon the row for which this one failed.
         """
-        self.notifications = self.wakeup.notifications
+        self.asked_of = self.heard
         self.ask_at = self.again_at = self.monotonic() + ASKED_AGAIN_SECONDS
         self.begun += 1
         return self.begun

@@ -55,7 +55,7 @@ class RaisedLooks:
         self.monotonic = monotonic
         self.wakeup = wakeup
         self.polling = polling
-        self.known = RaisedJobs(monotonic=monotonic, wakeup=wakeup, limit_sleep=polling.limit_sleep)
+        self.known = RaisedJobs(monotonic=monotonic, limit_sleep=polling.limit_sleep)
         self.db = db
         """A pool for looks beside others: nobody waits for its connection, however long it is kept.
         """
@@ -65,6 +65,8 @@ class RaisedLooks:
         """Set when a notification came that may be of a raised job, or to end `beside`."""
         self.beside: asyncio.Task[None] | None = None
         """Runs `look_beside`."""
+        self.hears_beside = False
+        """Whether the connection of `beside` hears notifications, also during looks."""
         self.resting_until = float("-inf")
         """Until when no look is made beside another one, monotonic seconds."""
 
@@ -128,11 +130,19 @@ class RaisedLooks:
 
     def hear(self) -> None:
         """Hear of a notification: it may be of a raised job, which is then looked for at once."""
+        if self.hears_beside:
+            return
+        self.known.hear()
         if not self.is_behind() or self.monotonic() < self.resting_until:
             return
         self.told.set()
         if self.beside is None and not self.dispatcher.closed:
             self.beside = self.suspects.tasks.create_task(self.look_beside(), name="look beside")
+
+    def hear_beside(self) -> None:
+        """Hear of a notification by the connection of `beside`."""
+        self.known.hear()
+        self.told.set()
 
     async def look_beside(self) -> None:
         """Look once for each time that `told` is set; end `KEPT_SECONDS` after the last one.
@@ -140,7 +150,8 @@ class RaisedLooks:
         Never raises: an error here is told, and looks of the session go on.
         """
         try:
-            async with raised.connection(self.db) as connection:
+            async with raised.connection(self.db, told=self.hear_beside) as connection:
+                self.hears_beside = True
                 while await self.is_told():
                     limit = min(self.dispatcher.room_for_raised(), FEW)
                     # The session may have looked meanwhile.
@@ -154,6 +165,9 @@ class RaisedLooks:
             with suppress(Exception):  # without a database: found when a session is opened
                 await self.suspects.orphans.free_later(self.isolation.db)
         finally:
+            if self.hears_beside:
+                self.hears_beside = False
+                self.known.hear()  # the session may have heard what this connection has not yet
             self.beside = None
 
     async def is_told(self) -> bool:

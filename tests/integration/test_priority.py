@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +14,10 @@ from msgspec import json
 from app.core.facts import Draining, PutAside, Started, Stopped
 from app.db import Database, claims, flows, raised
 from app.db.database import Runner
-from app.db.listener import Session, open_session
+from app.db.listener import HearingConnection, Session, open_session
 from app.db.queries import query
 from app.db.raised import RaisedLook
-from app.errors import CancellationCaught
-from app.scheduler.notify import Wakeup
+from app.errors import CancellationCaught, DatabaseUnavailable
 from app.scheduler.raised import ASKED_AGAIN_SECONDS, RaisedJobs
 from app.scheduler.raised_looks import RaisedLooks
 from tests.support.builders import insert_job, job_row, run_rows
@@ -275,10 +275,8 @@ async def test_a_look_beside_another_ends_although_a_trigger_catches_its_cancell
            for each row execute function public.mine()"""
     )
     await insert_job(connection, priority=1)
-    async with Database.connect(
-        database_url, application_name="beside", max_connections=1, limit_seconds=0.1
-    ) as db:
-        async with raised.connection(db) as one:
+    async with pool_beside(database_url, limit_seconds=0.1) as db:
+        async with raised.connection(db, told=str) as one:
             with pytest.raises(CancellationCaught):
                 await look_at_raised(one)
 
@@ -289,8 +287,53 @@ async def test_a_look_beside_another_ends_although_a_trigger_catches_its_cancell
             )
 
         await until(none_goes_on, "the session has ended", within=5)
-        async with raised.connection(db) as another:
+        async with raised.connection(db, told=str) as another:
             assert (await look_at_raised(another, limit=0)).due == 0
+
+
+def pool_beside(url: str, *, limit_seconds: float = 5.0) -> AbstractAsyncContextManager[Database]:
+    """Open a pool as instances have it for looks beside others."""
+    return Database.connect(
+        url,
+        application_name="beside",
+        max_connections=1,
+        limit_seconds=limit_seconds,
+        connection_class=HearingConnection,
+    )
+
+
+async def test_the_connection_of_looks_beside_others_hears_of_jobs_until_it_is_given_back(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    heard = asyncio.Semaphore(0)
+    async with pool_beside(database_url) as db:
+        async with raised.connection(db, told=heard.release) as one:
+            await insert_job(connection, priority=1)
+            async with asyncio.timeout(5):
+                await heard.acquire()
+            assert len((await look_at_raised(one)).look.claims) == 1
+
+        await insert_job(connection, priority=1)
+        async with raised.connection(db, told=str) as one:
+            assert len((await look_at_raised(one)).look.claims) == 1
+
+        assert heard.locked(), "nothing was heard any more"
+
+
+async def test_a_flood_of_notifications_ends_that_connection(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    async def look_in_a_flood(db: Database) -> None:
+        async with raised.connection(db, told=str) as one:
+            await connection.execute(
+                "select pg_notify('tocsin_jobs', n::text) from generate_series(1, 10001) as n"
+            )
+            while True:
+                await look_at_raised(one)
+
+    async with pool_beside(database_url) as db:
+        with pytest.raises(DatabaseUnavailable):
+            await look_in_a_flood(db)
 
 
 async def test_the_grace_of_an_instance_that_stops_begins_before_a_look_beside_has_ended(
@@ -354,15 +397,15 @@ async def test_such_a_look_reads_no_crowd(session: Session, connection: asyncpg.
     assert 0 < read < 100
 
 
-def raised_jobs(ticks: Ticks, wakeup: Wakeup) -> RaisedJobs:
-    return RaisedJobs(monotonic=ticks, wakeup=wakeup, limit_sleep=lambda seconds: seconds)
+def raised_jobs(ticks: Ticks) -> RaisedJobs:
+    return RaisedJobs(monotonic=ticks, limit_sleep=lambda seconds: seconds)
 
 
 async def test_the_database_is_asked_about_raised_jobs_only_if_that_may_have_changed(
     session: Session, connection: asyncpg.Connection
 ) -> None:
-    ticks, wakeup = Ticks(), Wakeup(asyncio.get_running_loop())
-    jobs = raised_jobs(ticks, wakeup)
+    ticks = Ticks()
+    jobs = raised_jobs(ticks)
 
     async def claimed() -> int | None:
         if jobs.next_seconds() > 0:
@@ -375,7 +418,7 @@ async def test_the_database_is_asked_about_raised_jobs_only_if_that_may_have_cha
     counts = [await claimed()]
     await insert_job(connection, priority=1)
     counts.append(await claimed())
-    wakeup.notify()
+    jobs.hear()
     counts.append(await claimed())
     counts.append(await claimed())  # there may be more
     await insert_job(connection, priority=3)
@@ -390,7 +433,7 @@ async def test_raised_jobs_are_asked_about_when_the_next_of_them_comes_due(
     session: Session, connection: asyncpg.Connection
 ) -> None:
     ticks = Ticks()
-    jobs = raised_jobs(ticks, Wakeup(asyncio.get_running_loop()))
+    jobs = raised_jobs(ticks)
     await insert_job(connection, priority=1, run_at=datetime.now(UTC) + timedelta(minutes=1))
     number = jobs.begin()
     jobs.found(await look_at_raised(session), at=ticks(), number=number)

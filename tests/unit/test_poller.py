@@ -1,7 +1,7 @@
 """How many jobs a look claims, of those that are raised and of the others, and when it sleeps."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -41,6 +41,8 @@ SESSION = cast("Session", None)
 """What is asked of it is answered by `Due`."""
 BESIDE = Database.__new__(Database)
 """The pool for looks beside others, whose connections nobody else waits for."""
+HEARD: list[Callable[[], None]] = []
+"""What connections for looks beside others have called on a notification, the latest last."""
 
 
 class Holding(Dispatcher):
@@ -209,8 +211,9 @@ async def test_a_look_claims_no_more_than_there_is_room_whatever_is_raised(
 
 
 @asynccontextmanager
-async def connection(db: Database) -> AsyncIterator[Session]:
+async def connection(db: Database, *, told: Callable[[], None]) -> AsyncIterator[Session]:
     assert db is BESIDE
+    HEARD.append(told)
     yield SESSION
 
 
@@ -241,6 +244,14 @@ async def test_a_raised_job_is_claimed_before_a_look_has_ended_that_is_under_way
         due.raised = 1
         one.wakeup.notify()
         await until(has_raised, "the raised job is claimed", within=5)
+        # From now on that connection hears of others, which the session may not before its answer.
+        held.claims.clear()
+        due.raised = 1
+        one.wakeup.notify()
+        looks = one.raised.known.begun
+        HEARD[-1]()
+        await until(has_raised, "the next one is claimed", within=5)
+        assert one.raised.known.begun == looks + 1
         assert not looking.done()
 
         answered.set()

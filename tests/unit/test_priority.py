@@ -1,6 +1,5 @@
 """Which due claim gets the next slot: by rank, whatever waits before it."""
 
-import asyncio
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from app.db.claims import Look
 from app.db.raised import RaisedLook
 from app.scheduler.admission import DueClaims, Slots
 from app.scheduler.held_claim import HeldClaim
-from app.scheduler.notify import Wakeup
 from app.scheduler.raised import SHORT, RaisedJobs
 from tests.support.claims import DUE, some_claim
 from tests.support.ticks import Ticks
@@ -133,7 +131,6 @@ async def kept_short(ticks: Ticks, *, every_seconds: int, many: int = 1) -> floa
     """Return the share of an hour in which looks are short where raised jobs are due so often."""
     raised = RaisedJobs(
         monotonic=ticks,
-        wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
     )
     short = 0
@@ -155,7 +152,6 @@ async def test_looks_are_short_when_a_raised_job_that_is_planned_comes_due() -> 
     ticks = Ticks()
     raised = RaisedJobs(
         monotonic=ticks,
-        wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
     )
     raised.next_at = ticks() + 10
@@ -187,7 +183,6 @@ async def test_of_two_looks_at_a_time_the_older_puts_off_nothing_that_the_newer_
 ) -> None:
     raised = RaisedJobs(
         monotonic=(ticks := Ticks()),
-        wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
     )
     began = [(told(), ticks(), raised.begin())]
@@ -203,7 +198,6 @@ async def test_of_two_looks_at_a_time_the_older_puts_off_nothing_that_the_newer_
 async def test_what_an_older_look_left_is_asked_about_though_a_newer_one_did_not_see_it() -> None:
     raised = RaisedJobs(
         monotonic=(ticks := Ticks()),
-        wakeup=Wakeup(asyncio.get_running_loop()),
         limit_sleep=lambda seconds: seconds,
     )
     older, newer = raised.begin(), raised.begin()  # the older one has the row locked
