@@ -134,6 +134,12 @@ OPEN = [span(-5, 10), span(20, 100)]
         # What waits still gives way to a run that is yet to come.
         (Openings(open_times=[span(-5, 10)], waiting_times=[span(10, 60)]), None, 100, (10, 1)),
         (
+            Openings(open_times=[span(-5, 10)], waiting_times=[span(10, 60)]),
+            Missed.ONCE,
+            100,
+            (10, 0),
+        ),
+        (
             Openings(open_times=[span(-5, 10)], waiting_times=[span(10, 30.9)]),
             Missed.ALL,
             100,

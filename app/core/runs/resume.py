@@ -101,7 +101,7 @@ def on_resumption(
     elif missed is Missed.ALL and runs.recurrence is not None:
         kept = openings.count(runs, most=claim.late.max_catchup)
     else:
-        kept = 0 if missed is Missed.SKIP else min(many, 1)
+        kept = 0 if missed is Missed.SKIP else openings.count(runs, most=1)
     if claim.min_gap_seconds:
         kept = min(kept, most_with_gap(claim, claim.min_gap_seconds, now=now))
     if claim.max_runs is not None:
