@@ -120,6 +120,35 @@ async def test_actions_that_start_runs_slowly_keep_no_other_waiting(
     assert (await api.get(f"/v1/jobs/{id}")).json()["state"] == "paused"
 
 
+async def test_the_lease_of_an_action_that_rests_is_extended_until_it_is_cancelled(
+    api: httpx.AsyncClient,
+    instance: StartInstance,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.scheduler.bulk.EXTEND_SECONDS", 0.05)
+    await make(api, 3)
+    lease = "select locked_until from tocsin.bulk_actions where changed > 0"
+
+    async def is_longer() -> bool:
+        now = await connection.fetchval(lease)
+        return bool(leases) and now > leases[0]
+
+    async def has_begun() -> bool:
+        leases[:] = filter(None, [await connection.fetchval(lease)])
+        return bool(leases)
+
+    leases: list[datetime] = []
+    async with instance():
+        asked = await ask(api, action="run", filter={"tag": "billing"}, rate_per_second=0.1)
+        await until(has_begun, "the first job is run", within=10)
+        await until(is_longer, "the lease is extended", within=5)
+        await api.post(f"/v1/bulk/{asked['id']}/cancel")
+        done = await ended(api, asked["id"])
+
+    assert (done["state"], done["changed"]) == ("cancelled", 1)
+
+
 async def test_an_edit_merges_its_patch_and_one_job_that_cannot_be_edited_keeps_no_other(
     api: httpx.AsyncClient, instance: StartInstance
 ) -> None:

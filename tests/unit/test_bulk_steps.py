@@ -12,6 +12,7 @@ from app.db.bulk import Done
 from app.db.database import Runner
 from app.jobs.bulk import Held, Item, Part, Work
 from app.scheduler import bulk_steps
+from app.scheduler.bulk import room
 from app.scheduler.bulk_steps import Steps
 from app.wire.bulk import BulkPreview
 
@@ -78,6 +79,16 @@ def steps(
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rest for no longer than it takes to let others have their turn."""
     monkeypatch.setattr(bulk_steps, "REST_SECONDS", 0.0001)
+
+
+@pytest.mark.parametrize(
+    ("many", "more", "expected"),
+    [(0, 0, 4), (3, 0, 1), (4, 0, 0), (4, 4, 4), (48, 4, 2), (50, 4, 0)],
+)
+def test_an_instance_takes_more_actions_than_take_turns_once_no_other_has_taken_them(
+    many: int, more: int, expected: int
+) -> None:
+    assert room(many, more=more) == expected
 
 
 async def test_a_small_action_is_done_while_large_ones_take_their_turns() -> None:
