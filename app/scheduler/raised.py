@@ -54,7 +54,10 @@ class RaisedJobs:
     @property
     def is_expected(self) -> bool:
         """Whether a raised job is expected: some were due not long ago, or one soon is."""
-        now = self.monotonic()
+        return self.is_expected_at(self.monotonic())
+
+    def is_expected_at(self, now: float) -> bool:
+        """Whether a raised job was expected at an instant, monotonic seconds, as is known now."""
         is_soon = self.next_at - SOON_SECONDS <= now < self.next_at + EXPECTED_SECONDS
         return is_soon or now < self.expected_until
 

@@ -130,7 +130,7 @@ class RaisedLooks:
 
     def hear(self) -> None:
         """Hear of a notification: it may be of a raised job, which is then looked for at once."""
-        if self.hears_beside:
+        if self.hears_beside and self.known.is_expected:
             return
         self.known.hear()
         if not self.is_behind() or self.monotonic() < self.resting_until:
@@ -140,9 +140,15 @@ class RaisedLooks:
             self.beside = self.suspects.tasks.create_task(self.look_beside(), name="look beside")
 
     def hear_beside(self) -> None:
-        """Hear of a notification by the connection of `beside`."""
-        self.known.hear()
-        self.told.set()
+        """Hear of a notification by the connection of `beside`, while raised jobs are expected.
+
+        For others the database would be asked more often than looks end. It lasts a second longer
+        than `hear` leaves them to this, as the session may have heard of the same one before.
+        """
+        now = self.monotonic()
+        if self.known.is_expected_at(now) or self.known.is_expected_at(now - 1.0):
+            self.known.hear()
+            self.told.set()
 
     async def look_beside(self) -> None:
         """Look once for each time that `told` is set; end `KEPT_SECONDS` after the last one.

@@ -249,9 +249,17 @@ async def test_a_raised_job_is_claimed_before_a_look_has_ended_that_is_under_way
         due.raised = 1
         one.wakeup.notify()
         looks = one.raised.known.begun
+        assert one.raised.known.is_expected
         HEARD[-1]()
         await until(has_raised, "the next one is claimed", within=5)
         assert one.raised.known.begun == looks + 1
+        # Where none is expected it leaves them to the session, so as not to ask for each.
+        one.raised.known.expected_until = one.raised.known.next_at = float("-inf")
+        heard = one.raised.known.heard
+        HEARD[-1]()
+        assert one.raised.known.heard == heard
+        one.wakeup.notify()
+        assert one.raised.known.heard == heard + 1
         assert not looking.done()
 
         answered.set()
