@@ -169,7 +169,7 @@ with wanted as materialized (
     limit :many::bigint
 ), held as materialized (
     select w.id, w.fence, w.claimed_at, w.next_run, w.scheduled_for, w.attempt, w.plan_error, w.edit_seen_at,
-        w.last_outcome, w.last_finished_at, w.consecutive_failures, w.runs, w.skip_runs,
+        w.last_outcome, w.last_finished_at, w.consecutive_failures, w.runs, w.skip_runs, j.ctid as place,
         j.next_run is distinct from coalesce(w.expected_next_run, w.scheduled_for, w.next_run) as moved
     from tocsin.jobs j join wanted w on j.id = w.id
     where j.fence = w.fence and j.claimed_at = w.claimed_at and coalesce(j.locked_until, '-infinity') <> '-infinity'
@@ -190,7 +190,7 @@ with wanted as materialized (
         locked_until = null, locked_by = null,
         claimed_at = null, claimed_for = null, claimed_attempt = null, execution_id = null
     from held w
-    where j.id = w.id
+    where j.ctid = w.place
     returning j.id, j.fence, w.moved,
         case when j.paused_at is null and j.plan_error is null
             then extract(epoch from j.next_run - now())::float8 end as wakeup_seconds,
@@ -223,7 +223,8 @@ select w.id, w.fence, settled.id is not null as settled, settled.wakeup_seconds,
           and coalesce(j.locked_until, '-infinity') <> '-infinity') as held,
     settled.id is null and exists (
         select from held
-        where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at) as suppressed
+        where held.id = w.id and held.fence = w.fence and held.claimed_at = w.claimed_at
+          and exists (select from tocsin.jobs j where j.ctid = held.place)) as suppressed
 from wanted w left join settled on settled.id = w.id and settled.fence = w.fence
 where settled.id is null or settled.wakeup_seconds is not null
 
@@ -234,12 +235,14 @@ where settled.id is null or settled.wakeup_seconds is not null
 -- plan_error only if the job was not edited meanwhile. With a run beside the plan its job is locked too,
 -- which is told of the outcome. One batch may hold a late settlement and the current one of the same
 -- job. A job whose row another transaction has locked is left alone and reported as still held, to be
--- settled again; suppressed: a trigger of users kept the row, which was not locked, from being written. Returns no row
--- for a settlement that took effect after which its job is not due again. Rows are found by their ids: `is not null` of
--- locked_until would lead the planner to jobs_leased, and so to all leases there are. many: how many settlements there
--- are, of which the planner would expect a hundred. A settlement has the execution of its claim in the same object, as to
--- read a key of JSON takes longer than to write its column; executions: those that do not fit in there. So an instant that
--- is the same as another is left out: run_scheduled_for as expected_next_run, that as scheduled_for, that as next_run.
+-- settled again. A row that was locked is found again by its place: one that somebody wrote between the begin of this
+-- statement and the lock is not, and is still held. suppressed: a trigger of users kept the row, which was not locked,
+-- from being written. Returns no row for a settlement that took effect after which its job is not due again. Rows are
+-- found by their ids: `is not null` of locked_until would lead the planner to jobs_leased, and so to all leases there
+-- are. many: how many settlements there are, of which the planner would expect a hundred. A settlement has the execution
+-- of its claim in the same object, as to read a key of JSON takes longer than to write its column; executions: those that
+-- do not fit in there. So an instant that is the same as another is left out: run_scheduled_for as expected_next_run, that
+-- as scheduled_for, that as next_run.
 {settle_changes}
 {settle_end};
 

@@ -19,10 +19,13 @@ from app.db.listener import Session, open_session
 from app.db.plans import Plan
 from tests.support.builders import execution_rows, insert_job, job_row
 from tests.support.claims import closed_now
-from tests.support.sessions import LEASE_SECONDS, claimed_one
+from tests.support.sessions import LEASE_SECONDS, claimed_one, look_once
 from tests.support.waiting import until
 
 HOUR = timedelta(hours=1)
+WAITING = """select exists (
+    select from pg_locks join pg_database d on d.oid = database
+    where locktype = 'advisory' and not granted and datname = current_database())"""
 
 
 @pytest.fixture
@@ -199,6 +202,36 @@ async def test_edit_commits_between_claim_and_settle(
         assert row[column] == edited[column], column
     assert (row["locked_until"], row["last_outcome"]) == (None, outcome)
     assert await outcomes(connection, job_id) == [(1, outcome)]
+
+
+async def test_settle_locks_a_job_that_was_edited_since_it_began(
+    session: Session,
+    db: Database,
+    connection: asyncpg.Connection,
+    person: asyncpg.Connection,
+) -> None:
+    await insert_job(connection, name="first")
+    second = await insert_job(connection, name="second")
+    look = await look_once(session)
+    settlements = [closed(one) for one in sorted(look.claims, key=lambda one: one.name or "")]
+    await connection.execute(
+        """create function public.wait() returns trigger language plpgsql as
+               'begin perform pg_advisory_xact_lock_shared(1); return new; end';
+           create trigger wait before update of runs on tocsin.jobs for each row
+               when (new.name = 'first' and new.runs > old.runs) execute function public.wait();
+           select pg_advisory_lock(1)"""
+    )
+    settling = asyncio.create_task(claims.settle(db, settlements))
+    await until(lambda: connection.fetchval(WAITING), "the settlement waits")
+    await person.execute("update tocsin.jobs set description = 'x' where id = $1", second)
+    await connection.execute("select pg_advisory_unlock(1)")
+
+    [first, edited] = await settling
+    [again] = await claims.settle(db, settlements[1:])
+
+    assert (first.settled, edited.settled) == (True, False)
+    assert (edited.held, edited.suppressed, again.settled) == (True, False, True)
+    assert await outcomes(connection, second) == [(1, "succeeded")]
 
 
 @pytest.mark.parametrize("edit", EDITS)
