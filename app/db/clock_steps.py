@@ -39,6 +39,12 @@ async def shorten_leases(db: Runner, *, lease_seconds: float) -> int:
     return len(await db.fetch("clock_steps.shorten_leases", lease_seconds=lease_seconds))
 
 
+async def count_held(db: Runner) -> int:
+    """Count the leases that are held since a look in the future."""
+    [row] = await db.fetch("clock_steps.held")
+    return int(row["held"])
+
+
 async def release_flows(db: Runner) -> None:
     """Forget what keeps flows from starts until an instant that lies too far ahead."""
     await db.fetch("clock_steps.release_flows")

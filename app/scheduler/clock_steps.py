@@ -10,11 +10,29 @@ from app.core.schedule.spread import PlannedRun, spread
 from app.db import Database, clock_steps
 from app.db.clock_steps import Plan
 from app.db.walks import Move, walk
+from app.scheduler.dispatcher import Dispatcher
 from app.telemetry import Observers
 from app.telemetry.faults import faulted
 
 RETRY_SECONDS = 5.0
 """The pause after a failure."""
+AGAIN_SECONDS = 1.0
+"""How often those are counted that are held since a look in the future."""
+FAR_SECONDS = 5.0
+"""A claim whose instant is further away was taken before the clock was set back: no look takes one
+so early."""
+
+
+def let_go(dispatcher: Dispatcher, set_back: asyncio.Event) -> None:
+    """Release claims that would wait for an instant which a clock set back has put far away.
+
+    Sets `set_back`, see `mend_steps`.
+    """
+    for held in dispatcher:
+        seconds = dispatcher.clock.seconds_until(held.claim.next_run.timestamp())
+        if seconds > FAR_SECONDS and not held.started:
+            dispatcher.recall(held.claim.id)
+    set_back.set()
 
 
 async def mend_steps(
@@ -22,8 +40,9 @@ async def mend_steps(
 ) -> None:
     """Repair leases, flows and plans whenever `set_back` is set, until cancelled.
 
-    They are also repaired once at the start, if the newest execution lies in the future. Every
-    instance does this: all compute the same repairs, and a plan that one has moved needs no other.
+    They are also repaired once at the start, if the newest execution lies in the future, and again
+    as what was claimed in the future is settled. Every instance does this: all compute the same
+    repairs, and a plan that one has moved needs no other.
     """
     try:
         if await clock_steps.has_future(db):
@@ -34,13 +53,18 @@ async def mend_steps(
         await set_back.wait()
         set_back.clear()
         try:
-            moved = await mend(db, lease_seconds=lease_seconds)
+            held = await clock_steps.count_held(db)
+            observers.tell(ClockSetBack(jobs=await mend(db, lease_seconds=lease_seconds)))
+            while held and not set_back.is_set():
+                await asyncio.sleep(AGAIN_SECONDS)
+                left = await clock_steps.count_held(db)
+                if left < held and (moved := await mend(db, lease_seconds=lease_seconds)):
+                    observers.tell(ClockSetBack(jobs=moved))
+                held = left
         except Exception as error:  # noqa: BLE001 - see above
             observers.tell(faulted("steps", error))
             await asyncio.sleep(RETRY_SECONDS)
             set_back.set()
-        else:
-            observers.tell(ClockSetBack(jobs=moved))
 
 
 async def mend(db: Database, *, lease_seconds: float) -> int:

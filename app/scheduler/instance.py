@@ -22,6 +22,7 @@ from app.db.listener import Session, open_session
 from app.errors import AppError, DatabaseRefused, DatabaseUnavailable, SchemaTooNew
 from app.scheduler.admission import Slots
 from app.scheduler.backlog import Backlog
+from app.scheduler.clock_steps import let_go
 from app.scheduler.dispatcher import Dispatcher
 from app.scheduler.endings import Ending
 from app.scheduler.flows import Flows
@@ -95,9 +96,7 @@ class Instance:
         # Meanwhile each lease is extended, and each instance has looked.
         hold_seconds = max(2 * settings.longest_sleep_seconds, settings.lease_seconds)
         self.set_back = asyncio.Event()
-        self.clock = DatabaseClock(
-            hold_seconds=hold_seconds, set_back=self.set_back.set, clock=monotonic
-        )
+        self.clock = DatabaseClock(hold_seconds=hold_seconds, clock=monotonic)
         self.stopping = asyncio.Event()
         self.isolation: Isolation
         self.orphans: Orphans
@@ -190,6 +189,7 @@ class Instance:
             )
             executions = asyncio.TaskGroup()
             dispatcher = self.dispatcher = self.make_dispatcher(db, executors, settler, executions)
+            self.clock.set_back = partial(let_go, dispatcher, self.set_back)
             if self.stopping.is_set():
                 dispatcher.close()
             scan_start = ScanStart(longest_sleep_seconds=self.settings.longest_sleep_seconds)

@@ -13,6 +13,11 @@ set locked_until = clock_timestamp() + :lease_seconds::float8 * interval '1 seco
 where locked_until > clock_timestamp() + interval '2 hours'
 returning id;
 
+-- name: held
+-- How many leases are held since a look in the future: what becomes of their jobs is written once they are settled.
+select count(*) as held from tocsin.jobs
+where locked_until is not null and locked_until > clock_timestamp() and claimed_at > clock_timestamp() + interval '1 second';
+
 -- name: release_flows
 -- No target is obeyed for more than a day, and no start counts from later than now on: what says so is of a clock that
 -- was ahead. Instances that wait for such an instant look again.

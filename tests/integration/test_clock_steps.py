@@ -127,21 +127,26 @@ async def test_a_clock_that_stays_ahead_is_followed_and_nothing_is_delivered_twi
 async def test_recurring_jobs_and_retries_go_on_after_a_clock_that_was_ahead_is_set_back(
     instance: StartInstance, connection: asyncpg.Connection, clock: Clock, sink: Sink
 ) -> None:
+    release = asyncio.Event()
+    sink.on("/under-way", held(release))
     sink.on("/fails", *[reply(503)] * 2)
     clock.set(60 * DAY)
     async with instance(**QUICK) as (_, facts):
+        await insert_job(connection, target={"url": sink.url("/under-way")}, every_seconds=1)
         await insert_job(connection, target={"url": sink.url("/beat")}, every_seconds=1)
         await insert_job(connection, target={"url": sink.url("/cron")}, cron="* * * * * *")
         await insert_job(connection, target={"url": sink.url("/fails")}, backoff_seconds=3)
         daily = await insert_job(connection, target={"url": sink.url("/daily")}, cron="0 3 * * *")
-        for path in ("/beat", "/cron", "/fails"):
+        for path in ("/beat", "/cron", "/fails", "/under-way"):
             await calls(sink, path, 1)
 
         clock.set(0)
         await facts.seen(ClockSetBack, within=30.0)
+        release.set()
         await calls(sink, "/beat", times_called(sink, "/beat") + 3)
         await calls(sink, "/cron", times_called(sink, "/cron") + 3)
         await calls(sink, "/fails", 2)
+        await calls(sink, "/under-way", 2)
 
     moved = await job_row(connection, daily)
     assert timedelta() < moved["next_run"] - datetime.now(UTC) <= timedelta(days=1)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from app.db.clock import DatabaseClock
 from app.deadline import Deadline
 from app.scheduler import prerequisites
 from app.scheduler.admission import MAX_RESERVE, Slots
+from app.scheduler.clock_steps import let_go
 from app.scheduler.closings import Closings
 from app.scheduler.dispatcher import STARTED_IN_A_TURN, SURPLUS_SECONDS, Dispatcher
 from app.scheduler.endings import Ending
@@ -498,6 +500,26 @@ async def test_jobs_of_a_host_that_is_stuck_are_put_off(
     assert put_off.keys() == {UUID(int=number) for number in (10, 11, 12)}
     assert all(at is not None and at > clock.now() for at in put_off.values())
     assert len(dispatcher) == 9
+
+
+async def test_no_claim_waits_for_an_instant_that_a_clock_set_back_has_put_far_away(
+    dispatcher: Dispatcher, executing: Executing, clock: DatabaseClock, ticks: Ticks
+) -> None:
+    set_back = asyncio.Event()
+    clock.set_back = partial(let_go, dispatcher, set_back)
+    started = due_claims(clock, 10)
+    waiting = due_claims(clock, 1, first=11)
+    asleep = due_claims(clock, 1, first=12, due_in=0.2)
+    dispatcher.take([*started, *waiting, *asleep])
+    await turns()
+
+    earlier = clock.now() - timedelta(days=60)
+    clock.observe(earlier, earlier, sent_at=ticks.now, received_at=ticks.now)
+    dispatcher.take(due_claims(clock, 1, first=13, due_in=0.2))
+    await turns()
+
+    assert {one.id for one in executing.settled} == {UUID(int=11), UUID(int=12)}
+    assert (dispatcher.waiting, set_back.is_set()) == (1, True)
 
 
 async def test_a_claim_whose_job_was_edited_is_given_back_unless_it_has_started(
