@@ -30,10 +30,9 @@ NOT_AN_INSTANT = re.compile(r"Invalid RFC3339|Expected `datetime` with a timezon
 NOT_A_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<value>.*)", re.DOTALL)
 
 INSTANT = '"2030-01-31T08:30:00Z"'
+INSTANTS = ("run_at", "starts_at", "ends_at", "from", "to", "until", "next_before")
+"""Fields at the top that are instants: a mail's `to` is none."""
 EXAMPLES = {
-    **dict.fromkeys(
-        ("run_at", "starts_at", "ends_at", "from", "to", "until", "next_before"), INSTANT
-    ),
     "success": '[200, "2xx"]: status codes from 100 to 599, or classes of them',
     "retry_on": '[429, "5xx", "connect"]: status codes, classes of them, or reasons',
     "tags": '["billing", "nightly"]',
@@ -109,7 +108,7 @@ class Location(Struct, frozen=True, kw_only=True):
             said = misread_instant(str(msgspec.json.decode(text)))
         else:
             said = remedy(message, allowed=allowed(path, self.choices))
-        return location.saying(said + example(path))
+        return location.saying(said + example(joined(self.top, *location.steps)))
 
 
 def type_errors(
@@ -233,7 +232,9 @@ def allowed(path: str, choices: Mapping[str, Sequence[str]] | None) -> Sequence[
 
 def example(path: str) -> str:
     """Return an example of a field that people often write in a wrong way, or an empty text."""
-    name = re.sub(r"\[.*?\]", "", path).rpartition(".")[2]
+    above, _, name = re.sub(r"\[.*?\]", "", path).strip(".").rpartition(".")
+    if name in INSTANTS and not above:
+        return f"; for example {INSTANT}"
     if name.endswith("_seconds"):
         return "; for example 10 or 0.5: seconds, without a unit"
     return f"; for example {EXAMPLES[name]}" if name in EXAMPLES else ""

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from app.core.secrets.bindings import WITH_TLS, Destination, place_of, strangers
 from app.core.secrets.masking import Unshown
+from app.core.secrets.references import name_error
 from app.db import secrets
 from app.db.database import Runner
 from app.db.secrets import StoredSecret
@@ -98,7 +99,10 @@ class NamedSecrets:
         """
         secret = self.known[name].secret
         if secret is None:
-            message = f"no secret is called {name!r}: set it with `tocsin secrets set {name}`"
+            remedy = f"set it with `tocsin secrets set {name}`"
+            if error := name_error(name):
+                remedy = f"none can be: a name {error}"
+            message = f"no secret is called {name!r}: {remedy}"
             raise SecretUnusable(message)
         try:
             return str(self.keys.decrypt(secret.token, of_secret(name)))

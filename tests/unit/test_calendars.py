@@ -125,6 +125,7 @@ def test_where_clocks_change_no_time_is_lost_or_invented(hours: str, start: str,
         ({"rrules": ["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"]}, "rrules", "a later day"),
         ({"rrules": ["FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=2;INTERVAL=0"]}, "rrules[0]", "INTERVAL"),
         ({"ical": "hello"}, "ical", "BEGIN:VCALENDAR"),
+        ({"ical": EVENTS.format(rule="").replace("DTSTART;", "X;")}, "ical", "it has no DTSTART"),
         ({"ical": "BEGIN:VEVENT\nUID:1\nEND:VEVENT\n"}, "ical", "BEGIN:VCALENDAR"),
         ({"ical": EVENTS.format(rule=";BYSECOND=1,2")}, "ical", "DTSTART"),
         ({"ical": EVENTS.replace("WEEKLY;BYDAY=TU{rule}", "HOURLY")}, "ical", "DAILY, WEEKLY"),
@@ -140,6 +141,14 @@ def test_where_clocks_change_no_time_is_lost_or_invented(hours: str, start: str,
             "ical",
             "'Mars/Base' of its DTSTART; write an IANA name",
         ),
+        *(
+            (
+                {"ical": EVENTS.format(rule="").replace("TZID=Europe/Paris", f"TZID={zone}")},
+                "ical",
+                "an IANA name",
+            )
+            for zone in ("Europe", "A" * 300, "localtime", "posix/Europe/Paris")
+        ),
         ({"timezone": "Mars/Base", "weekly": ["MON"]}, "timezone", "IANA"),
     ],
 )
@@ -152,6 +161,7 @@ def test_what_makes_no_calendar_is_refused_with_its_field_and_a_remedy(
     [error] = refused.value.errors
     assert error.field == field
     assert remedy in error.message
+    assert "tzdata" not in error.message, "a path of this host"
 
 
 @pytest.mark.parametrize(

@@ -233,3 +233,13 @@ def test_how_a_secret_is_bound_to_its_place_does_not_depend_on_how_errors_name_t
     }
     assert "hunter" not in str(stored)
     assert decrypt_target(type_, stored, keys, job_id=id) == (target, [])
+
+
+def test_who_a_mail_is_for_is_no_instant() -> None:
+    mail = {"url": "smtp://h", "from": "a@b.example", "subject": "x", "text": "y"}
+
+    with pytest.raises(InvalidInput) as refused_:
+        decode_target("smtp", mail | {"to": ["c@d.example"] * 101})
+
+    assert [one.field for one in refused_.value.errors] == ["target.to"]
+    assert "2030" not in refused_.value.errors[0].message

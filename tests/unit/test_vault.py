@@ -45,7 +45,7 @@ from app.vault import (
     reencrypt_target,
 )
 from app.vault.keys import PREFIX, NotDecrypted, is_token, of_job, of_secret
-from app.vault.named import FRESH_SECONDS, SecretUnusable
+from app.vault.named import FRESH_SECONDS, Known, NamedSecrets, SecretUnusable
 from tests.support.certificate import certificate
 from tests.support.claims import some_claim
 from tests.support.ticks import Ticks
@@ -726,3 +726,12 @@ def test_only_a_field_of_the_target_brings_certificates(
     stored = json.dumps(target)  # with spaces, as Postgres writes it
 
     assert brings_certificates(stored) is brings
+
+
+@pytest.mark.parametrize("name", ["", "a b", ".x", "x" * 101])
+def test_what_no_secret_can_be_called_is_not_to_be_set(name: str) -> None:
+    named = NamedSecrets(NoDatabase(), KEYS, lambda: 0.0)
+    named.known = {name: Known(secret=None, read_at=0.0)}
+
+    with pytest.raises(SecretUnusable, match="none can be: a name may have up to 100 letters"):
+        named.value(name)

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from app.core.schedule.zone_rules import FOREIGN_NAMES
+
 MAX_EVENTS = 1000
 """The most events of a file."""
 MAX_RECURRING = 50
@@ -59,15 +61,7 @@ def occurrences(
         texts["ical"] = ical
     many = recurring = 0
     for field, text in texts.items():
-        try:
-            events = read_events(text)
-        except Exception as error:  # noqa: BLE001 - whatever the text makes of the library
-            said = f"{type(error).__name__}: {str(error)[:200]}"
-            remedy = "write one calendar, from BEGIN:VCALENDAR to END:VCALENDAR"
-            raise Unreadable(field, f"cannot be read ({said}): {remedy}") from None
-        if len(events) > MAX_EVENTS:
-            message = f"has more than {MAX_EVENTS} events: make several calendars of it"
-            raise Unreadable(field, message)
+        events = read_field(field, text)
         moved = moved_in(events)
         for event in events:
             try:
@@ -82,6 +76,8 @@ def occurrences(
                     yield one
             except Exception as error:  # noqa: BLE001 - as above
                 said = str(error) if isinstance(error, ValueError) else repr(error)
+                if isinstance(error, KeyError):
+                    said = f"it has no {error.args[0]}"
                 called = str(event.get("SUMMARY", ""))[:64]
                 message = (
                     f"has an event{f' {called!r}' if called else ''} that cannot be: {said[:300]}"
@@ -89,6 +85,27 @@ def occurrences(
                 raise Unreadable(field, message) from None
 
 
+def read_field(field: str, text: str) -> list[Any]:
+    """Read the events of a part of a calendar.
+
+    Raises:
+        Unreadable: they cannot be read, or are too many.
+    """
+    try:
+        events = read_events(text)
+    except OSError:  # about a file of this host, which is nobody's business
+        raise Unreadable(field, f"names a zone that nobody knows: {NAME_ZONES}") from None
+    except Exception as error:  # noqa: BLE001 - whatever the text makes of the library
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        remedy = "write one calendar, from BEGIN:VCALENDAR to END:VCALENDAR"
+        raise Unreadable(field, f"cannot be read ({said}): {remedy}") from None
+    if len(events) > MAX_EVENTS:
+        message = f"has more than {MAX_EVENTS} events: make several calendars of it"
+        raise Unreadable(field, message)
+    return events
+
+
+NAME_ZONES = "write an IANA name, such as Europe/Paris, or describe it in a VTIMEZONE"
 TOO_MANY_RULES = f"more than {MAX_RECURRING} events or rules recur; make several calendars of it"
 TOO_MANY_TIMES = (
     f"there are more than {MAX_OCCURRENCES} times until five years from now; write fewer"
@@ -157,17 +174,18 @@ def moved_in(events: Sequence[Any]) -> set[tuple[str, Any]]:
 
 
 def check_zones(event: Any) -> None:  # noqa: ANN401
-    """Raise ValueError if an instant of an event is in a zone that nobody knows."""
+    """Raise ValueError if an instant of an event is in a zone that nobody knows.
+
+    What one host knows and another does not, or knows otherwise, is no zone.
+    """
     for name in ("DTSTART", "DTEND", "RECURRENCE-ID", "RDATE", "EXDATE"):
         for part in listed(event.get(name)):
             zone = part.params.get("TZID")
             first = part.dts[0].dt if hasattr(part, "dts") else part.dt
             at = first[0] if isinstance(first, tuple) else first
-            if zone is not None and isinstance(at, datetime) and at.tzinfo is None:
-                message = (
-                    f"nobody knows the zone {str(zone)[:64]!r} of its {name}; write an IANA name, "
-                    "such as Europe/Paris, or describe it in a VTIMEZONE"
-                )
+            is_known = not isinstance(at, datetime) or at.tzinfo is not None
+            if zone is not None and (not is_known or str(zone).startswith(FOREIGN_NAMES)):
+                message = f"nobody knows the zone {str(zone)[:64]!r} of its {name}; {NAME_ZONES}"
                 raise ValueError(message)
 
 
