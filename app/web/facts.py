@@ -93,7 +93,7 @@ class Fact(Generic[T]):
         if self.reading and self.clock() - self.began >= stale:
             reading = self.reading
             await asyncio.wait({reading}, timeout=self.patience)
-            if reading.done():
+            if reading.done() and not reading.cancelled():  # as by `end`, when others look no more
                 reading.result()  # raises a bug
         return self.shown()
 

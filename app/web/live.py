@@ -34,7 +34,7 @@ BEAT_SECONDS = 15.0
 """How often a stream sends a comment, and checks that its session or key may still read."""
 RETRY_MILLISECONDS = 2000
 """How long a browser waits before it opens a broken stream again."""
-SEEN = re.compile(r"[0-9a-f-]{1,1000}")
+SEEN = re.compile(r"[0-9a-f-]{1,2000}")
 """What versions are written in, with room for the pieces of the longest list."""
 
 K = TypeVar("K", bound=Hashable)

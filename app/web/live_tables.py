@@ -31,7 +31,7 @@ from app.web import facts
 from app.web.cells import Cell, Cells, cell, version_of
 from app.web.facts import Fact, ripest, see_all
 from app.web.list_cells import NOTHING_TOLD, macro, news_cells
-from app.web.live import LOOK_SECONDS, Part, stream, versions_for, while_watched
+from app.web.live import LOOK_SECONDS, Part, read_seen, stream, versions_for, while_watched
 from app.web.parameters import ON_A_PAGE
 from app.web.rendering import query_with
 
@@ -48,7 +48,7 @@ class Table(Struct, frozen=True, kw_only=True):
     address: str
     """The address of its page."""
     read: Callable[[Database], Awaitable[Sequence[Any]]]
-    """Reads what its page shows first, `most` at most."""
+    """Reads what its page shows first: `most`, or more that are as of when the page was loaded."""
     key: Callable[[Any], str]
     """What tells a row from all others, as long as there is such a row."""
     template: str
@@ -112,7 +112,7 @@ class LiveTables:
             for name, one in tables.items()
         }
         self.watched = Counter[str]()
-        """How many pages show a list, those that show the same rows of it once."""
+        """How many pages show a list, those that show the same of it once."""
         self.rows: dict[str, Rows] = {}
         """What the lists that are watched show by now."""
         self.flight = SingleFlight()
@@ -122,16 +122,21 @@ class LiveTables:
         return f"<LiveTables: {self.watched.total()} watched>"
 
     def shown(self, name: str, listed: Sequence[Any], at: object) -> tuple[Rows, str]:
-        """Return the rows of a page, and the address of the stream that keeps them fresh."""
+        """Return the rows of a page, and the address of the stream that keeps them fresh.
+
+        Of rows beyond `most` nothing is kept fresh.
+        """
         table = self.tables[name]
         rows = table.rows(listed, at, root=self.root)
-        cells = [one for row in rows.values() for one in row]
+        live = [*rows][: table.most]
+        cells = [one for row in live for one in rows[row]]
         has = version_of([*cells, *table.told(0, root="")])
-        return rows, f"/live/tables/{name}{query_with({}, shown=','.join(rows), has=has)}"
+        return rows, f"/live/tables/{name}{query_with({}, shown=','.join(live), has=has)}"
 
     def open(self, name: str, rows: Sequence[str]) -> Part:
-        """Return the live part of a page that shows these rows of a list."""
+        """Return the live part of a page that shows these rows of a list, read a moment ago."""
         self.watched[name] += 1
+        make = partial(self.make_cells, name, rows, since=self.clock())
 
         async def end() -> None:
             self.watched[name] -= 1
@@ -139,10 +144,14 @@ class LiveTables:
                 del self.watched[name]
                 await facts.end([self.facts[name]])
 
-        return Cells(partial(self.make_cells, name, rows), end=end)
+        return Cells(make, end=end)
 
-    async def make_cells(self, name: str, shown: Sequence[str]) -> Sequence[Cell]:
-        """Make what a page shows by now.
+    async def make_cells(
+        self, name: str, shown: Sequence[str], *, since: float = float("-inf")
+    ) -> Sequence[Cell]:
+        """Make what a page shows by now, which has what was read until `since`.
+
+        What was read for others before that is older than the page, which stays as it is.
 
         Raises:
             DatabaseUnavailable: the list cannot be read.
@@ -152,7 +161,7 @@ class LiveTables:
         if isinstance(fact.error, DatabaseUnavailable):
             raise fact.error
         rows = self.rows.get(name)
-        if rows is None:
+        if rows is None or fact.began < since:
             return [*(one for row in shown for one in table.unread(row)), *NOTHING_TOLD]
         is_whole = len(rows) < table.most  # else a row may only have been crowded out by others
         made: list[Cell] = []
@@ -173,8 +182,9 @@ class LiveTables:
         await see_all(ripest([self.facts[name] for name in self.watched]))
         at = await self.polled.now()
         self.rows = {
-            name: self.tables[name].rows(value, at, root=self.root)
+            name: table.rows(value[: table.most], at, root=self.root)
             for name in self.watched
+            for table in [self.tables[name]]
             if (value := self.facts[name].value) is not None
         }
 
@@ -203,5 +213,7 @@ async def live_of_table(
     sent = partial(versions_for, request, state, has=has)
     kept = state.table_parts
     return stream(
-        request, state, while_watched(kept, (table, rows), partial(tables.open, table, rows), sent)
+        request,
+        state,
+        while_watched(kept, (table, rows, read_seen(has)), partial(tables.open, table, rows), sent),
     )

@@ -1,9 +1,11 @@
 """What an open page of a short list is sent, and how often such lists are read."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from msgspec import Struct
@@ -11,7 +13,8 @@ from msgspec.structs import replace
 
 from app.db.database import Database
 from app.errors import DatabaseUnavailable
-from app.web.live_tables import LiveTables, Table
+from app.web.live import read_seen
+from app.web.live_tables import SHOWN, LiveTables, Table
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -36,6 +39,9 @@ class Simulated:
         self.listed: dict[str, Sequence[Action]] = {name: [] for name in names}
         self.reads = 0
         self.error: DatabaseUnavailable | None = None
+        self.gates: dict[str, asyncio.Event] = {}
+        """Lists whose reading waits for these."""
+        self.begun = {name: asyncio.Event() for name in names}
         polled: Any = SimpleNamespace(now=self.now)
         self.lists = LiveTables(
             {name: self.table(name, most) for name in names},
@@ -51,8 +57,11 @@ class Simulated:
     def table(self, name: str, most: int) -> Table:
         async def read(_reader: Database) -> Sequence[Action]:
             self.reads += 1
+            self.begun[name].set()
             if self.error:
                 raise self.error
+            if gate := self.gates.get(name):
+                await gate.wait()
             return self.listed[name]
 
         return Table(
@@ -104,6 +113,59 @@ async def test_a_row_that_others_crowd_out_of_a_full_list_is_not_called_gone() -
 
     assert [seen[f"state-{row}"] for row in rows] == ["running", None]
     assert "1 new" in str(seen["fresh"])
+
+
+async def test_what_was_read_for_others_before_a_page_was_loaded_does_not_change_that() -> None:
+    lists = Simulated("bulk", "flows")
+    lists.lists.open("bulk", [])
+    await lists.seen("bulk", [])
+    lists.seconds += 0.5
+    lists.listed["bulk"] = [Action(id="1")]
+    rows, _ = lists.lists.shown("bulk", lists.listed["bulk"], NOW)
+    part = lists.lists.open("bulk", [*rows])
+
+    await part.renew()
+    at_once = part.news("")
+    lists.listed["bulk"] = []
+    lists.seconds += 1
+    await part.renew()
+    news = part.news("")
+
+    assert at_once is None
+    assert news is not None
+    assert "deleted" in news[0]
+
+
+async def test_of_a_list_that_is_longer_than_a_page_the_first_rows_are_live() -> None:
+    lists = Simulated("bulk", most=50)
+    lists.listed["bulk"] = [Action(id=str(n)) for n in range(60)]
+    rows, address = lists.lists.shown("bulk", lists.listed["bulk"], NOW)
+    asked = parse_qs(urlsplit(address).query)
+    shown = asked["shown"][0].split(",")
+    lists.lists.open("bulk", shown)
+
+    seen = await lists.seen("bulk", shown)
+
+    assert (len(rows), shown) == (60, [*rows][:50])
+    assert SHOWN.fullmatch(asked["shown"][0])
+    assert read_seen(asked["has"][0])
+    assert seen[f"state-{shown[49]}"] == "running"
+    assert seen["fresh"] == ""
+
+
+async def test_a_list_that_is_closed_while_it_is_read_ends_no_other() -> None:
+    lists = Simulated("bulk", "flows")
+    lists.listed["flows"] = [Action(id="1")]
+    gate = lists.gates["bulk"] = asyncio.Event()
+    closed = lists.lists.open("bulk", [])
+    lists.lists.open("flows", [])
+    other = asyncio.create_task(lists.seen("flows", []))
+    await lists.begun["bulk"].wait()
+
+    await closed.end()
+
+    assert "1 new" in str((await other)["fresh"])
+    assert not gate.is_set()
 
 
 async def test_of_all_lists_that_are_open_one_is_read_a_second_and_none_without_viewers() -> None:
