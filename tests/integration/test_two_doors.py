@@ -276,6 +276,12 @@ async def test_a_job_that_is_called_as_none_may_be_any_more_can_be_edited_and_re
         await api.post("/v1/jobs/apply", json=is_named),
     ]
     await connection.execute("update tocsin.jobs set priority = 1 where id = $1", UUID(job))
+    await connection.execute(
+        "insert into tocsin.jobs (name, kind, target, every_seconds) values ($1, 'http', $2, 60) "
+        "on conflict (name) where name is not null do update set description = 'upserted'",
+        name,
+        '{"url": "http://127.0.0.1:9/"}',
+    )
     answers.append(await api.patch(f"/v1/jobs/{job}", json={"name": "one"}))
 
     assert {one.status_code for one in answers} == {200}, [one.text for one in answers]
