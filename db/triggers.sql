@@ -4653,6 +4653,7 @@ begin
             tocsin.calendars_problem(job.calendars) is not null or tocsin.closed_until(job.calendars, occurrence) is not null) then
         return query select * from tocsin.explain_closing(job, occurrence, due_at);
     elsif run.run_of is null and job.min_gap_seconds > 0 and due_at > occurrence
+            and (job.runs > 0 or job.last_outcome is distinct from 'missed')  -- else none has ended yet
             and job.last_finished_at + job.min_gap_seconds * interval '1 second' >= due_at then
         return query select 'min_gap', format('Its run of %s is put off until %s, %s s after the end of the run before.',
                 tocsin.told_at(occurrence), tocsin.told_at(due_at), job.min_gap_seconds::float8),

@@ -4,10 +4,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from app.core.runs.claim import Misfire, MisfirePolicy
+from app.core.runs.claim import Misfire, MisfirePolicy, Overlap
+from app.core.runs.closing import too_soon
 from app.core.runs.misfire import Attendance, missed
 from app.core.runs.outcome import Outcome
+from app.core.runs.skip import skipped
 from app.core.schedule.schedule import Schedule
 from tests.support.claims import DUE, ONE_OFF, some_claim
 
@@ -115,6 +118,29 @@ def test_runs_that_came_due_while_the_one_before_executed_are_an_overlap() -> No
     assert "ran too long: the run before was unfinished until 2026-11-24 12:09 UTC" in (
         settlement.executions[0].error or ""
     )
+
+
+def test_a_job_that_only_missed_runs_is_late_for_the_next_one_as_ever() -> None:
+    claim = some_claim(late=policy(Misfire.SKIP), overlap=Overlap.SKIP, skip_runs=1)
+    now = DUE + timedelta(minutes=10)
+
+    skipping = skipped(claim, now=now)
+    assert skipping is not None
+    assert skipping.next_run is not None
+    assert skipping.scheduled_for is not None
+    behind = replace(
+        claim,
+        scheduled_for=skipping.scheduled_for,
+        next_run=skipping.next_run,
+        skip_runs=0,
+        last_outcome=skipping.last_outcome,
+        last_finished_at=skipping.last_finished_at,
+    )
+    settlement = missed(behind, now=now, attendance=HERE)
+
+    assert settlement is not None
+    assert {row.reason for row in settlement.executions} == {"misfire"}
+    assert too_soon(replace(behind, min_gap_seconds=3600.0), now=now) is None
 
 
 @pytest.mark.parametrize(

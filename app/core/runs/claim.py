@@ -145,6 +145,15 @@ class Claim(Masked, frozen=True):
         return min(at, self.next_run)
 
     @property
+    def last_ended_at(self) -> datetime | None:
+        """When a run of its job last ended; None: none has been carried out yet.
+
+        `last_finished_at` is then when the first one was missed.
+        """
+        is_new = self.runs == 0 and self.last_outcome is Outcome.MISSED
+        return None if is_new else self.last_finished_at
+
+    @property
     def rank(self) -> datetime:
         """Its place among due claims, see `rank`."""
         return rank(self.next_run, self.priority) if self.priority else self.next_run

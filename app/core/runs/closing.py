@@ -170,7 +170,7 @@ def too_soon(claim: Claim, *, now: datetime) -> Settlement | None:
     Of several that come due meanwhile the latest is carried out. Return None for a run that may
     start now.
     """
-    gap, ended_at = claim.min_gap_seconds, claim.last_finished_at
+    gap, ended_at = claim.min_gap_seconds, claim.last_ended_at
     if not gap or ended_at is None or not is_judged(claim):
         return None
     ready_at = ended_at + timedelta(seconds=gap)

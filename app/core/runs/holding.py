@@ -25,6 +25,6 @@ def lateness_at(claim: Claim, *, now: datetime) -> datetime:
     """
     if claim.waiting_since is None:
         return now
-    if claim.last_finished_at is not None and claim.last_finished_at > claim.due_at:
+    if claim.last_ended_at is not None and claim.last_ended_at > claim.due_at:
         return now
     return min(now, max(claim.waiting_since, claim.due_at))

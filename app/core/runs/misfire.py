@@ -55,8 +55,8 @@ def missed(claim: Claim, *, now: datetime, attendance: Attendance) -> Settlement
         return None
     too_late = now - timedelta(seconds=grace, microseconds=1)
     due = claim.next_run
-    if claim.overlap not in WAITING and claim.last_finished_at is not None:
-        due = max(due, claim.last_finished_at)
+    if claim.overlap not in WAITING and claim.last_ended_at is not None:
+        due = max(due, claim.last_ended_at)
     if due > too_late:
         return None
     cause = cause_of(claim, grace=grace, attendance=attendance)
@@ -119,7 +119,7 @@ def dropped(claim: Claim, *, until: datetime, now: datetime, cause: Cause) -> Se
 def cause_of(claim: Claim, *, grace: float, attendance: Attendance) -> Cause:
     """Say what a run waited for until its grace was over, as far as this instance knows."""
     over = claim.next_run + timedelta(seconds=grace)
-    ended_at, since = claim.last_finished_at, attendance.looks_since
+    ended_at, since = claim.last_ended_at, attendance.looks_since
     together = claim.overlap is Overlap.ALLOW_ALL
     if ended_at is not None and ended_at > claim.next_run and not together:
         return Cause(

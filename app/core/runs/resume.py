@@ -158,7 +158,7 @@ def most_with_gap(claim: Claim, gap_seconds: float, *, now: datetime) -> int:
     carried out, which may be one that was not missed.
     """
     gap = timedelta(seconds=gap_seconds)
-    ready_at = now if claim.last_finished_at is None else claim.last_finished_at + gap
+    ready_at = now if claim.last_ended_at is None else claim.last_ended_at + gap
     at_once = int(ready_at <= now)
     until = now + gap if at_once else ready_at
     last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=until)
