@@ -10,8 +10,8 @@ CHUNK = 250_000
 WRITERS = 2
 DAYS = 29
 JOBS = """
-insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, tags)
-select 'http', jsonb_build_object('url', $2 || n), at, at, at, now(),
+insert into tocsin.jobs (kind, target, run_at, next_run, scheduled_for, planned_at, unchecked, tags)
+select 'http', jsonb_build_object('url', $2 || n), at, at, at, now(), false,
        case when n % 1000 = 0 then array['rare'] else '{}' end
 from (select n, now() + interval '1 day' + random() * interval '300 days' as at
       from generate_series(1, $1::bigint) n) as far
