@@ -51,16 +51,20 @@ class SharedTimers:
     def __repr__(self) -> str:
         return f"<SharedTimers: {sum(map(len, self.seconds.values()))} for later>"
 
-    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+    def call_at(self, when: float, callback: Callable[[], object]) -> "SharedTimer":
         """Plan a callback for an instant of the clock of `timers`."""
+        timer = SharedTimer(self, callback)
+        timer.set(when)
+        return timer
+
+    def sharing(self, when: float) -> "set[SharedTimer] | None":
+        """Return the timers that are due within the second of an instant; None once it began."""
         second = int(when)
         if second <= self.timers.time():
-            return self.timers.call_at(when, callback)
+            return None
         if second not in self.seconds:
             self.timers.call_at(second, lambda: self.begin(second))
-        timer = SharedTimer(when, callback, self.seconds[second])
-        timer.sharing.add(timer)
-        return timer
+        return self.seconds[second]
 
     def begin(self, second: int) -> None:
         """Give timers of their own to those that are due within the second that begins."""
@@ -69,23 +73,32 @@ class SharedTimers:
 
 
 class SharedTimer:
-    """A callback that is planned by `SharedTimers`."""
+    """A callback that is planned by `SharedTimers`, once or time and again."""
 
-    __slots__ = ("callback", "sharing", "timer", "when")
+    __slots__ = ("callback", "shared", "sharing", "timer", "when")
 
-    def __init__(
-        self, when: float, callback: Callable[[], object], sharing: "set[SharedTimer]"
-    ) -> None:
-        self.when = when
+    def __init__(self, shared: SharedTimers, callback: Callable[[], object]) -> None:
+        self.shared = shared
         self.callback = callback
-        self.sharing = sharing
+        self.when = 0.0
+        self.sharing: set[SharedTimer] | None = None
         """The timers that are due within the same second."""
         self.timer: Timer | None = None
         """A timer of its own, once that second has begun."""
 
-    def cancel(self) -> None:
-        """Cancel the callback."""
-        if self.timer is None:
-            self.sharing.discard(self)
+    def set(self, when: float) -> None:
+        """Plan the callback for an instant; it is not planned for another one."""
+        self.when = when
+        self.timer = None
+        self.sharing = sharing = self.shared.sharing(when)
+        if sharing is None:
+            self.timer = self.shared.timers.call_at(when, self.callback)
         else:
+            sharing.add(self)
+
+    def cancel(self) -> None:
+        """Cancel the callback, if it is planned."""
+        if self.timer is not None:
             self.timer.cancel()
+        elif self.sharing is not None:
+            self.sharing.discard(self)

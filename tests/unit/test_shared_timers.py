@@ -90,3 +90,18 @@ async def test_a_second_that_begins_late_calls_at_once_and_takes_no_more(
 
     assert early == ["first"]
     assert called == ["first", "second"]
+
+
+async def test_one_is_set_time_and_again(shared: SharedTimers, timers: ManualTimers) -> None:
+    called: list[str] = []
+    one = shared.call_at(1002.5, lambda: called.append("called"))
+    one.cancel()
+    one.set(1000.5)  # within the second that has begun
+    one.cancel()
+    one.set(1030.5)
+    await timers.advance(20.0)
+    early = list(called)
+    await timers.advance(20.0)
+
+    assert (early, called) == ([], ["called"])
+    assert not shared.seconds

@@ -46,14 +46,21 @@ MENDABLE = ("Content-Length", "header token")
 PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
+def nothing_to_drop() -> None:
+    """Do nothing: there is no connection yet."""
+
+
 class HttpAnswer:
     """The answer to one request, as far as it has arrived."""
 
-    __slots__ = ("asked_at", "body", "fields", "sending", "status")
+    __slots__ = ("asked_at", "body", "drop", "fields", "sending", "status")
 
     def __init__(self, sending: Callable[[], None] | None = None) -> None:
         self.sending = sending
         """To be called before the request is written; what it raises keeps it from that."""
+        self.drop: Callable[[], None] = nothing_to_drop
+        """Closes the connection that the answer is to come on; to be called by whoever waits for
+        the answer no longer."""
         self.asked_at: float | None = None
         """When the request was written, in monotonic seconds."""
         self.status: int | None = None
@@ -141,7 +148,10 @@ class AnswerReader:
         if self.doubt:
             self.mend()
         else:
-            self.parse(data)
+            try:
+                self.parser.feed_data(data)
+            except PARSER_ERRORS as error:
+                self.judge(error)
         if self.is_complete:
             if self.to_head and not self.heads.endswith((b"\n\r\n", b"\n\n")):
                 self.is_clean = False
@@ -176,28 +186,25 @@ class AnswerReader:
             return self.has_length
         return self.codings.rpartition(b",")[2].strip().lower() == b"chunked"
 
-    def parse(self, data: bytes) -> None:
-        """Parse bytes, and decide what an error of the parser means for the answer.
+    def judge(self, error: Exception) -> None:
+        """Decide what an error of the parser means for the answer.
 
         Raises:
             NotHttp: the error makes the answer worthless.
         """
-        try:
-            self.parser.feed_data(data)
-        except PARSER_ERRORS as error:
-            self.is_spent = True
-            if self.is_complete:
-                self.is_clean = False  # bytes after an answer take nothing away from the answer
-            elif self.refusal:
-                raise NotHttp(self.refusal) from None
-            elif self.is_in_size:  # only the trailers are invalid, and no trailer is used
-                self.is_complete, self.is_clean = True, False
-            elif any(one in str(error) for one in MENDABLE) and self.mended != self.interim:
-                self.doubt = str(error)
-                self.mend()
-            else:
-                self.answer.status = None  # a server with broken framing may break anything
-                raise NotHttp(str(error)) from error
+        self.is_spent = True
+        if self.is_complete:
+            self.is_clean = False  # bytes after an answer take nothing away from the answer
+        elif self.refusal:
+            raise NotHttp(self.refusal) from None
+        elif self.is_in_size:  # only the trailers are invalid, and no trailer is used
+            self.is_complete, self.is_clean = True, False
+        elif any(one in str(error) for one in MENDABLE) and self.mended != self.interim:
+            self.doubt = str(error)
+            self.mend()
+        else:
+            self.answer.status = None  # a server with broken framing may break anything
+            raise NotHttp(str(error)) from error
 
     def mend(self) -> None:
         """Correct a head that the parser refused, and parse it again, once all of it has arrived.
@@ -222,7 +229,10 @@ class AnswerReader:
         self.renew()
         self.is_clean = False
         self.answer.fields.clear()
-        self.parse(head + whole[end.end() :])
+        try:
+            self.parser.feed_data(head + whole[end.end() :])
+        except PARSER_ERRORS as error:
+            self.judge(error)
 
     def is_bodiless(self, status: int) -> bool:
         return self.to_head or status < FIRST_FINAL_STATUS or status in BODILESS

@@ -6,7 +6,7 @@ aiohttp's connector makes the connections: addresses through the guard, the race
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
@@ -18,6 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from app.core.net.urls import MAX_ORIGINS, address
+from app.deadline import Deadline
 from app.descriptors import OutOfDescriptors, limit
 from app.targets.auth.base import Answer, AuthFailed, Form
 from app.targets.base import Options
@@ -28,6 +29,7 @@ from app.targets.http.rules import Request
 from app.targets.net.guard import GuardedResolver
 from app.targets.net.guard import forget as forget_judged
 from app.targets.net.tls import Tls, tls_context
+from app.timers import SharedTimers
 
 KEEP_ALIVE_SECONDS = 3.0
 """How long an unused connection is kept: less than the 5 s after which common servers close an idle
@@ -61,7 +63,7 @@ def user_agent() -> str:
 class Connector(aiohttp.TCPConnector):
     """aiohttp's connector, with our protocol on each connection."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, timers: SharedTimers) -> None:
         super().__init__(
             limit=0,
             resolver=GuardedResolver(options.guard),
@@ -69,7 +71,8 @@ class Connector(aiohttp.TCPConnector):
             socket_factory=options.guard.make_socket,
         )
         # Not public, so what is made with it is checked; no other way leads to a protocol.
-        factory = partial(HttpProtocol, loop=asyncio.get_running_loop(), clock=options.clock)
+        loop = asyncio.get_running_loop()
+        factory = partial(HttpProtocol, loop=loop, clock=options.clock, timers=timers)
         self._factory = cast("partial[ResponseHandler]", factory)
 
 
@@ -80,9 +83,12 @@ class Client:
         """Open the client; must be called in the event loop that uses it."""
         self.loop = asyncio.get_running_loop()
         self.clock = options.clock
-        self.connector = Connector(options)
+        self.timers = SharedTimers(self.loop)
+        """The timers of time-outs, of which few pass."""
+        self.connector = Connector(options, self.timers)
         self.kept: dict[Key, dict[HttpProtocol, None]] = {}
-        """The unused connections, by origin and TLS settings; the one used last is last."""
+        """The unused connections, by origin and TLS settings; the one used last is last. Those of
+        an origin may be none while some are used."""
         self.used_at: dict[HttpProtocol, float] = {}
         """When each of these was last used (monotonic seconds); the longest unused is first."""
         self.room_to_keep = limit() // KEPT_PART
@@ -110,35 +116,64 @@ class Client:
             self.upkeep.cancel()
         await self.connector.close()
 
-    def send(self, request: Request, answer: HttpAnswer, *, tls: TlsChoice) -> Awaitable[None]:
+    def send(
+        self,
+        request: Request,
+        answer: HttpAnswer,
+        *,
+        tls: TlsChoice,
+        ends_at: float | None = None,
+    ) -> Awaitable[None]:
         """Send the request once and wait for the answer, which is read into `answer`.
 
+        `ends_at`: when the wait is over, in seconds of the event loop; None: never. A caller that
+        stops waiting earlier, or meets an error, must have `answer` drop its connection.
+
         Raises:
+            TimeoutError: the answer was not complete in time.
             aiohttp.ClientError, OSError: no connection, or no complete answer; see `failures`.
         """
-        key = request.address.place, tls
+        key, encoded = (request.address.place, tls), request.encoded()
+        to_head = request.method == "HEAD"
         if self.connections_per_host:
-            return self.exchange_inside(key, request, answer)
-        return self.exchange(key, request, answer)
-
-    async def exchange(self, key: Key, request: Request, answer: HttpAnswer) -> None:
-        """Send the request on a kept connection or a new one, and wait for the answer."""
-        encoded = request.encoded()
+            return self.exchange_inside(key, encoded, answer, to_head=to_head, ends_at=ends_at)
         protocol = self.take_kept(key)
-        if protocol is None:
-            protocol = await self.take_or_connect(key)
-        try:
-            await protocol.ask(encoded, answer, to_head=request.method == "HEAD")
-        except BaseException:
-            protocol.drop()
-            raise
-        self.give_back(protocol)
+        if protocol is not None:  # as most have one: without a coroutine
+            return protocol.ask(encoded, answer, to_head=to_head, ends_at=ends_at)
+        return self.exchange(key, encoded, answer, to_head=to_head, ends_at=ends_at)
 
-    async def exchange_inside(self, key: Key, request: Request, answer: HttpAnswer) -> None:
+    async def exchange(
+        self,
+        key: Key,
+        encoded: bytes,
+        answer: HttpAnswer,
+        *,
+        to_head: bool,
+        ends_at: float | None,
+    ) -> None:
+        """Send the request on a kept connection or a new one, and wait for the answer."""
+        with Deadline(self.loop, ends_at, timers=self.timers):
+            protocol = await self.take_or_connect(key)
+        await protocol.ask(encoded, answer, to_head=to_head, ends_at=ends_at)
+
+    async def exchange_inside(
+        self,
+        key: Key,
+        encoded: bytes,
+        answer: HttpAnswer,
+        *,
+        to_head: bool,
+        ends_at: float | None,
+    ) -> None:
         """Do the same within the limit on connections per host."""
-        async with self.room(key):
-            await self.make_room(key)
-            await self.exchange(key, request, answer)
+        with Deadline(self.loop, ends_at, timers=self.timers):
+            async with self.room(key):
+                await self.make_room(key)
+                try:
+                    await self.exchange(key, encoded, answer, to_head=to_head, ends_at=None)
+                except BaseException:
+                    answer.drop()  # while there is no room for another one
+                    raise
 
     def room(self, key: Key) -> asyncio.Semaphore:
         """Return the semaphore that limits the connections to an origin."""
@@ -149,11 +184,16 @@ class Client:
 
         Beside a new one these would exceed the limit on connections per host.
         """
-        while other := next((one for one in self.kept if one[0] == key[0] and one != key), None):
-            protocol = next(iter(self.kept[other]))
+        while (protocol := next(self.kept_beside(key), None)) is not None:
             self.forget(protocol)
             protocol.drop()
             await asyncio.sleep(0)  # its socket is closed in the next turn
+
+    def kept_beside(self, key: Key) -> Iterator[HttpProtocol]:
+        """Yield the unused connections to the same origin with other TLS settings."""
+        for other, kept in self.kept.items():
+            if other[0] == key[0] and other != key:
+                yield from kept
 
     def take_kept(self, key: Key) -> HttpProtocol | None:
         """Take an unused connection on which the server has neither sent bytes nor closed.
@@ -161,10 +201,10 @@ class Client:
         A request written to a closed connection may have been acted on, and so costs an attempt.
         Bytes that came before the request would be taken for its answer.
         """
-        while kept := self.kept.get(key):
-            protocol = next(reversed(kept))
-            used_at = self.used_at[protocol]
-            self.forget(protocol)
+        kept = self.kept.get(key)
+        while kept:
+            protocol, _ = kept.popitem()
+            used_at = self.used_at.pop(protocol)
             if self.clock() - used_at <= KEEP_ALIVE_SECONDS and not protocol.has_news():
                 return protocol
             protocol.drop()
@@ -188,6 +228,7 @@ class Client:
             raise TypeError("aiohttp's connector makes its protocols in another way now")
         made.connection = connection
         made.key = key
+        made.when_free = self.keep
         made.when_lost = self.forget
         return made
 
@@ -200,32 +241,39 @@ class Client:
         """Open a connection for the next request, unless one is unused or the limit is reached."""
         key = place, tls
         if not self.connections_per_host:
-            self.give_back(await self.take_or_connect(key))
+            self.keep_if_reusable(await self.take_or_connect(key))
         elif not (room := self.room(key)).locked():  # else one that is used now will be kept
             async with room:
                 await self.make_room(key)
-                self.give_back(await self.take_or_connect(key))
+                self.keep_if_reusable(await self.take_or_connect(key))
 
-    def give_back(self, protocol: HttpProtocol) -> None:
+    def keep_if_reusable(self, protocol: HttpProtocol) -> None:
         """Keep a connection for the next request, or drop a connection that cannot take one."""
-        if not protocol.is_reusable:
+        if protocol.is_reusable:
+            self.keep(protocol)
+        else:
             protocol.drop()
-            return
+
+    def keep(self, protocol: HttpProtocol) -> None:
+        """Keep a connection, which is reusable, for the next request."""
         self.used_at[protocol] = self.clock()
-        self.kept.setdefault(protocol.key, {})[protocol] = None
+        kept = self.kept.get(protocol.key)
+        if kept is None:
+            kept = self.kept[protocol.key] = {}
+        kept[protocol] = None
         if len(self.used_at) > min(MAX_KEPT, self.room_to_keep):
             self.close_oldest()
         if self.upkeep is None:
             self.upkeep = self.loop.call_later(KEEP_ALIVE_SECONDS, self.keep_up)
 
     def forget(self, protocol: HttpProtocol) -> None:
-        """Remove a connection from the unused ones, if it is among them."""
-        if self.used_at.pop(protocol, None) is None:
-            return
-        kept = self.kept[protocol.key]
-        del kept[protocol]
-        if not kept:
-            del self.kept[protocol.key]
+        """Remove a connection that is lost, or to be closed, from the unused ones."""
+        self.used_at.pop(protocol, None)
+        kept = self.kept.get(protocol.key)
+        if kept is not None:
+            kept.pop(protocol, None)
+            if not kept:
+                del self.kept[protocol.key]
 
     def close_oldest(self) -> None:
         """Close the connection unused for longest, with TLS's closing handshake."""
@@ -264,10 +312,13 @@ class Client:
             },
             body=urlencode(form.fields).encode(),
         )
+        tls = True if form.ca is None else Tls(ca=form.ca)
+        answer = HttpAnswer()
         try:
-            tls = True if form.ca is None else Tls(ca=form.ca)
-            answer = HttpAnswer()
             await self.send(request, answer, tls=tls)
+        except asyncio.CancelledError:
+            answer.drop()
+            raise
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
             if reason == "descriptors":

@@ -46,7 +46,6 @@ from app.targets.http.rules import (
 )
 from app.targets.http.target import METHODS, HttpTarget, HttpWhere
 from app.targets.turns import LONG, takes_long
-from app.timers import SharedTimers
 
 REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -65,8 +64,6 @@ class HttpExecutor:
     def __init__(self, options: Options) -> None:
         self.client = Client(options)
         self.loop = asyncio.get_running_loop()
-        self.timers = SharedTimers(self.loop)
-        """The timers of time-outs, of which few pass."""
         self.clock = options.clock
         self.tokens = Tokens(options.clock)
         self.note_request = options.note_request
@@ -92,13 +89,7 @@ class Attempt:
     """One attempt: its requests so far, and the latest answer."""
 
     def __init__(self, executor: HttpExecutor, target: HttpTarget, context: Context) -> None:
-        self.client = executor.client
-        self.loop = executor.loop
-        self.timers = executor.timers
-        self.clock = executor.clock
-        self.tokens = executor.tokens
-        self.note_request = executor.note_request
-        self.turns = executor.turns
+        self.executor = executor
         self.unmasked: str | None = None
         """The body of the final answer if that has yet to be masked."""
         self.unmasked_error: str | None = None
@@ -111,9 +102,12 @@ class Attempt:
         """The request as `auth` saw it; None without `auth`."""
         self.proof: dict[str, str] = {}
         """The headers that authenticate the request."""
-        self.answer = HttpAnswer()
+        self.answer: HttpAnswer | None = None
+        """The answer to the latest request, as far as it has arrived."""
         self.asked_at: float | None = None
         """When the first request was written, in monotonic seconds."""
+        self.ends_at = executor.loop.time() + context.timeout_seconds
+        """When the timeout is over, in seconds of the event loop."""
 
     async def report(self) -> Report:
         """Send the request and judge the answer, within the timeout; then mask a long answer.
@@ -121,42 +115,23 @@ class Attempt:
         Raises:
             OutOfDescriptors: no file descriptor is left; nothing was sent.
         """
-        report = await self.report_in_time()
-        if self.unmasked is None and self.unmasked_error is None:
-            return report
-        self.context.answered(report)
-        text = await self.turns.redact(self.secrets(), self.unmasked_error or self.unmasked or "")
-        if self.unmasked_error is not None:
-            return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))
-        return replace(report, response=as_text(text, longest=MAX_RESPONSE_LENGTH) or None)
-
-    async def report_in_time(self) -> Report:
-        """Send the request and judge the answer, within the timeout.
-
-        Raises:
-            OutOfDescriptors: no file descriptor is left; nothing was sent.
-        """
-        begun_at = self.clock()
+        begun_at = self.executor.clock()
         try:
-            ends_at = self.loop.time() + self.context.timeout_seconds
-            with Deadline(self.loop, ends_at, timers=self.timers):
-                if self.target.auth is None:
-                    return await self.send(self.request())
-                report = await self.send(await self.prove_request())
-                if self.has_new_proof():
-                    self.unmasked = None  # nor is a short answer that another follows on record
-                    report = await self.send(await self.prove_request())
-                return report
+            if self.target.auth is None:
+                report = await self.send(self.request())
+            else:
+                with self.deadline():
+                    report = await self.send_proven()
         except TimeoutError:
             self.note("timeout")
             waited_for = "no answer" if self.status is None else "the answer was not complete"
-            return timed_out(
+            report = timed_out(
                 self.context, waited_for, status_code=self.status, retryable=self.retries("timeout")
             )
         except AuthFailed as error:
-            return self.failed(error.reason, str(error), retryable=error.retryable)
+            report = self.failed(error.reason, str(error), retryable=error.retryable)
         except BadRedirect as error:
-            return self.failed("redirect", str(error), retryable=False)
+            report = self.failed("redirect", str(error), retryable=False)
         except (aiohttp.ClientError, OSError) as error:
             reason, text = reason_and_error(error)
             self.note(reason)
@@ -164,15 +139,35 @@ class Attempt:
                 if self.asked_at is None:
                     raise OutOfDescriptors(text) from error
                 reason = "connect"
-            return self.failed(reason, text, retryable=self.retries(reason))
+            report = self.failed(reason, text, retryable=self.retries(reason))
         finally:
             if self.asked_at is not None and self.asked_at > begun_at:
                 self.context.waited(self.asked_at - begun_at)
+        if self.unmasked is None and self.unmasked_error is None:
+            return report
+        return await self.mask(report)
+
+    async def mask(self, report: Report) -> Report:
+        """Return a report of which a long text has yet to be masked, with that text."""
+        self.context.answered(report)
+        text = self.unmasked_error or self.unmasked or ""
+        text = await self.executor.turns.redact(self.secrets(), text)
+        if self.unmasked_error is not None:
+            return replace(report, error=as_text(text, longest=MAX_ERROR_LENGTH))
+        return replace(report, response=as_text(text, longest=MAX_RESPONSE_LENGTH) or None)
+
+    async def send_proven(self) -> Report:
+        """Send the request with a proof, and once more with a new one if the first was refused."""
+        report = await self.send(await self.prove_request())
+        if self.has_new_proof():
+            self.unmasked = None  # nor is a short answer that another follows on record
+            report = await self.send(await self.prove_request())
+        return report
 
     @property
     def status(self) -> int | None:
         """The status of the answer to the latest request; None until the head is complete."""
-        return self.answer.status
+        return None if self.answer is None else self.answer.status
 
     def request(self) -> Request:
         """Build the request, with the proof that was obtained, if any."""
@@ -199,8 +194,8 @@ class Attempt:
                 headers=headers,
                 body=body,
                 idempotency_key=self.context.idempotency_key,
-                tokens=self.tokens,
-                post=self.client.post,
+                tokens=self.executor.tokens,
+                post=self.executor.client.post,
             )
             self.proof = dict(await target.auth.headers(self.outgoing))
         return self.request()
@@ -229,40 +224,52 @@ class Attempt:
             BadRedirect: a redirect cannot be followed, or there are too many.
             aiohttp.ClientError, OSError: no connection, or no complete answer.
         """
-        home = request.address.place
+        executor, home = self.executor, request.address.place
         for _ in range(MAX_REDIRECTS + 1):
-            sending = self.context.sending if self.asked_at is None else None
-            self.answer = answer = HttpAnswer(sending)
+            is_first = self.asked_at is None
+            self.answer = answer = HttpAnswer(self.context.sending if is_first else None)
             tls = self.target.tls(ours=request.address.place == home)
-            if self.asked_at is not None:
-                await self.client.make_ready(tls)
-            if self.note_request is not None:
-                self.requested = request.method, self.clock()
+            if not is_first:
+                with self.deadline():
+                    await executor.client.make_ready(tls)
+            if executor.note_request is not None:
+                self.requested = request.method, executor.clock()
             try:
-                await self.client.send(request, answer, tls=tls)
-                self.note(None)
+                await executor.client.send(request, answer, tls=tls, ends_at=self.ends_at)
+            except BaseException:
+                answer.drop()
+                raise
             finally:
-                if self.asked_at is None:
+                if is_first:
                     self.asked_at = answer.asked_at
+            if self.requested is not None:
+                self.note(None)
             status = answer.final_status
             if status not in REDIRECTS or not self.goes_on(status):
-                return self.judged(status)
+                return self.judged(answer)
             locations = answer.values("Location")
             if not locations:
-                return self.judged(status)
+                return self.judged(answer)
             size = len(request.body) + len(locations[0])  # where secrets are looked for
             if size >= LONG:
-                await self.turns.take(size)
+                with self.deadline():
+                    await executor.turns.take(size)
             request = redirected(request, status, locations[0], secrets=self.secrets())
         raise BadRedirect(f"more than {MAX_REDIRECTS} redirects")
+
+    def deadline(self) -> Deadline:
+        """Return the deadline of the attempt, for what is not a wait for an answer."""
+        executor = self.executor
+        return Deadline(executor.loop, self.ends_at, timers=executor.client.timers)
 
     def note(self, error: str | None) -> None:
         """Tell how the request that is under way ended, if there is one and anybody counts them."""
         requested, self.requested = self.requested, None
-        if requested is None or self.note_request is None:
+        note_request = self.executor.note_request
+        if requested is None or note_request is None:
             return
         method, began_at = requested
-        self.note_request(method, self.status, error, self.clock() - began_at)
+        note_request(method, self.status, error, self.executor.clock() - began_at)
 
     def has_new_proof(self) -> bool:
         """Return whether to send the request again with another proof.
@@ -280,10 +287,10 @@ class Attempt:
         """Return whether to follow a redirect with this status."""
         return self.target.follow_redirects and not matches(status, self.target.success)
 
-    def judged(self, status: int) -> Report:
+    def judged(self, answer: HttpAnswer) -> Report:
         """Return the report of an answer: success or failure, by the status."""
-        text = None
-        if body := self.answer.body.decode(errors="replace"):
+        status, text = answer.final_status, None
+        if body := answer.body.decode(errors="replace"):
             secrets = self.secrets()
             if takes_long(secrets, body):
                 self.unmasked = body
@@ -300,16 +307,8 @@ class Attempt:
             status_code=status,
             response=text,
             retryable=self.retries(status),
-            retry_after_seconds=self.asked_wait(status),
+            retry_after_seconds=asked_wait(answer),
         )
-
-    def asked_wait(self, status: int) -> float | None:
-        """Return how long the answer asks to be left alone; None if it does not."""
-        now = datetime.now(UTC)
-        wait = retry_after_seconds(self.answer.values("Retry-After"), now=now)
-        if wait is None and status in OVERLOADED:
-            wait = reset_seconds(self.answer.values("X-RateLimit-Reset"), now=now)
-        return wait
 
     def failed(self, reason: str, error: str, *, retryable: bool) -> Report:
         """Return the report of an attempt without a final answer."""
@@ -336,3 +335,12 @@ class Attempt:
         proof = self.proof.items()
         proofs = {value.rpartition(" ")[2] for name, value in proof if sounds_secret(name)}
         return secrets_of(self.target) | self.context.secrets | proofs
+
+
+def asked_wait(answer: HttpAnswer) -> float | None:
+    """Return how long an answer asks to be left alone; None if it does not."""
+    now = datetime.now(UTC)
+    wait = retry_after_seconds(answer.values("Retry-After"), now=now)
+    if wait is None and answer.final_status in OVERLOADED:
+        wait = reset_seconds(answer.values("X-RateLimit-Reset"), now=now)
+    return wait

@@ -10,7 +10,7 @@ from aiohttp.connector import Connection
 from app.targets.http.answer import AnswerReader, HttpAnswer
 from app.targets.http.failures import Closed, NotHttp
 from app.targets.net.tls import Tls
-from app.timers import Monotonic
+from app.timers import Monotonic, SharedTimer, SharedTimers
 
 MAX_EARLY_LENGTH = 65_536
 """The most bytes that a server may send on a new connection before a request."""
@@ -35,10 +35,14 @@ class HttpProtocol(ResponseHandler):
 
     key: Key
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Monotonic) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Monotonic, timers: SharedTimers
+    ) -> None:
         super().__init__(loop)
         self.loop = loop
         self.clock = clock
+        self.timer = SharedTimer(timers, self.time_out)
+        """Ends the exchange under way when its time is over."""
         self.reader = AnswerReader()
         self.waiting: asyncio.Future[None] | None = None
         """The future of the exchange under way; None between exchanges."""
@@ -50,6 +54,8 @@ class HttpProtocol(ResponseHandler):
         """Whether another request may be sent on the connection."""
         self.connection: Connection | None = None
         """The connector's object for this connection."""
+        self.when_free: Callable[[HttpProtocol], None] | None = None
+        """Called when the connection can take another request."""
         self.when_lost: Callable[[HttpProtocol], None] | None = None
         """Called once the connection is lost."""
 
@@ -58,15 +64,19 @@ class HttpProtocol(ResponseHandler):
         self.poll = select.poll()
         self.poll.register(transport.get_extra_info("socket").fileno(), NEWS)
 
-    def ask(self, encoded: bytes, answer: HttpAnswer, *, to_head: bool) -> asyncio.Future[None]:
+    def ask(
+        self, encoded: bytes, answer: HttpAnswer, *, to_head: bool, ends_at: float | None
+    ) -> asyncio.Future[None]:
         """Write a request; the future is done when its answer is complete in `answer`.
 
-        The future's error is `NotHttp` or `Closed` if the answer cannot be complete. A caller that
-        stops waiting for the future must `drop` the connection.
+        The future's error is `NotHttp` or `Closed` if the answer cannot be complete, and
+        `TimeoutError` if it is not by `ends_at`, in seconds of the event loop. A caller that stops
+        waiting for the future must `drop` the connection.
 
         Raises:
             Closed: the connection is closed already; nothing was sent.
         """
+        answer.drop = self.drop
         if self.transport is None:
             raise Closed
         if answer.sending is not None:
@@ -75,6 +85,8 @@ class HttpProtocol(ResponseHandler):
         answer.asked_at = self.clock()
         self.is_asked = True
         self.waiting = waiting = self.loop.create_future()
+        if ends_at is not None:
+            self.timer.set(ends_at)
         self.transport.write(encoded)
         if self.early:
             early, self.early = self.early, b""
@@ -146,22 +158,33 @@ class HttpProtocol(ResponseHandler):
         else:
             self.end()
 
+    def time_out(self) -> None:
+        """End the exchange under way, whose time is over."""
+        self.end(TimeoutError())
+
     def end(self, error: Exception | None = None) -> None:
         """End the exchange: resolve its future, and drop the connection unless it is reusable."""
+        self.timer.cancel()
+        waiting, self.waiting = self.waiting, None
+        if waiting is None or waiting.done():  # whoever waited has given up
+            self.drop()
+        elif error is not None:
+            self.drop()
+            waiting.set_exception(error)
+        else:
+            self.free_or_drop()
+            waiting.set_result(None)
+
+    def free_or_drop(self) -> None:
+        """Offer the connection for another exchange after one that is complete, or drop it."""
         reader, transport = self.reader, self.transport
         self.is_reusable = (
-            error is None
-            and reader.lasts
+            reader.lasts
             and reader.is_clean
             and transport is not None
             and not transport.get_write_buffer_size()
         )
-        if not self.is_reusable:
-            self.drop()
-        waiting, self.waiting = self.waiting, None
-        if waiting is None or waiting.done():
-            return
-        if error is None:
-            waiting.set_result(None)
+        if self.is_reusable and self.when_free is not None:
+            self.when_free(self)
         else:
-            waiting.set_exception(error)
+            self.drop()
