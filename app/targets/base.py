@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 from uuid import UUID
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, field, to_builtins
 
 from app.core.net.requesting import NoteRequest
 from app.core.runs.claim import Claim
@@ -177,7 +177,8 @@ def named(scheduled_for: datetime) -> str:
     """Return the name of a run: its instant as in RFC 3339, in UTC."""
     if scheduled_for.tzinfo is not UTC:
         scheduled_for = scheduled_for.astimezone(UTC)
-    return f"{scheduled_for.isoformat()[: -len('+00:00')]}Z"
+    name: str = to_builtins(scheduled_for)  # as `isoformat`, in a sixth of the time
+    return name
 
 
 class Options(Struct, frozen=True, kw_only=True):

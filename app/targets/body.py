@@ -34,6 +34,16 @@ class BodyTarget(Target, frozen=True, kw_only=True):
     json_secrets: Annotated[dict[str, str], NAMED_SECRETS] | None = None
     """Texts that `json`, an object, is given as well: `{"routing_key": "${secret:NAME}"}`."""
 
+    @property
+    def has_body(self) -> bool:
+        """Whether any field of the body is given."""
+        return (
+            self.json is not None
+            or self.body is not None
+            or self.body_base64 is not None
+            or self.json_secrets is not None
+        )
+
     def errors(self) -> Iterable[FieldError]:
         if self.json_secrets is not None and not isinstance(self.json, dict):
             message = "is added to an object: give json as one, or leave this out"

@@ -21,8 +21,14 @@ def hosts_of(kind: str, target: str) -> tuple[str, ...]:
 
     The text is empty for a server that cannot be read. A target that names none has no entries.
     """
-    found = [HOST.match(address) for address in addresses_of(kind, target)]
-    return tuple([one[1] if one and len(one[1]) <= MAX_HOST_LENGTH else "" for one in found])
+    return tuple([host_in("/".join(one.split("/", 3)[:3])) for one in addresses_of(kind, target)])
+
+
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def host_in(origin: str) -> str:
+    """Return `host:port` of a URL, of which all from its path on may be left out."""
+    found = HOST.match(origin)
+    return found[1] if found and len(found[1]) <= MAX_HOST_LENGTH else ""
 
 
 @lru_cache(maxsize=MAX_CACHED_NAMES)

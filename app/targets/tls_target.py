@@ -11,15 +11,16 @@ from app.errors import FieldError
 from app.targets.body import BodyTarget
 from app.targets.net.tls import MAX_PEM_LENGTH, Tls, tls_errors
 
-FIELDS = ('"client_certificate":', '"client_key":', '"ca":')
-"""Names of fields as Postgres writes them in JSON; they match at any depth, such as in a body."""
-
 Pem = Annotated[str, Meta(max_length=MAX_PEM_LENGTH)]
 
 
 def brings_certificates(stored: str) -> bool:
-    """Return whether a target, as stored, may have certificates, which take long to load."""
-    if not any(field in stored for field in FIELDS):
+    """Return whether a target, as stored, may have certificates, which take long to load.
+
+    The names of the fields, as Postgres writes them in JSON, match at any depth, such as in a body.
+    """
+    # Not in a loop, which takes three times as long.
+    if not ('"ca":' in stored or '"client_key":' in stored or '"client_certificate":' in stored):
         return False
     try:
         return DECODER.decode(stored).has_any()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from app.targets.base import Target
 from app.targets.executors import Executors
 from app.targets.net.tls import Unread, by_kept_verdicts
 from app.targets.registry import decode_target, target_type
+from app.targets.tls_target import brings_certificates
 from app.targets.turns import LARGE, Turns
 from app.templates.fields import brings_templates
 from app.timers import Monotonic
@@ -92,17 +94,13 @@ class Targets:
     def ready_at_once(self, kind: str, stored: str) -> ReadyTarget | None:
         """Do what `ready` does, but without a coroutine.
 
-        Return None for a target that is large, has secrets, or has certificates yet to be read.
-
-        Raises:
-            InvalidInput: naming every field that is wrong.
+        Return None for a target that is large, has secrets or certificates, or is invalid.
         """
-        if len(stored) >= LARGE or not is_in_clear(stored):
+        if len(stored) >= LARGE or not is_in_clear(stored) or brings_certificates(stored):
             return None
-        try:
-            return ReadyTarget(target=by_kept_verdicts(decode_target, kind, stored.encode()))
-        except Unread:
-            return None
+        with suppress(InvalidInput):  # `ready` says so
+            return ReadyTarget(target=decode_target(kind, stored.encode()))
+        return None
 
     async def make_ready(self, job_id: UUID, kind: str, stored: str) -> ReadyTarget:
         """Decrypt the JSON of a job's target, fill in named secrets, and check the target.

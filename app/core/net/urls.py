@@ -26,6 +26,8 @@ PLAIN = re.compile(
 """An origin, and a path and query without a character on which reading the origin could depend."""
 MAX_ORIGINS = 4096
 """Origins kept as already read; jobs often share one."""
+MAX_ADDRESSES = 1024
+"""Addresses kept as already matched, each of `MAX_URL_LENGTH` at most where it is valid."""
 
 
 class Address(Struct, frozen=True):
@@ -36,33 +38,41 @@ class Address(Struct, frozen=True):
     """The path and query, as written."""
     place: str
     """The text of the origin, without its usual port; letters of a name are as written."""
+    host: str
+    """Its host, with a port that is not the usual one, as the field `Host` of a request has it."""
 
     @property
     def url(self) -> URL:
         return URL(f"{self.origin}{self.path}", encoded=True)
 
 
+@lru_cache(maxsize=MAX_ADDRESSES)
+def matched(url: str) -> re.Match[str] | None:
+    """Match a URL with `PLAIN`: each is asked for twice at least, once it is checked."""
+    return PLAIN.fullmatch(url)
+
+
 def address(url: str | URL) -> Address:
     """Read an address in which `url_error` found no error."""
-    if not isinstance(url, URL) and (plain := PLAIN.fullmatch(url)):
+    if not isinstance(url, URL) and (plain := matched(url)):
         path = plain[2]
-        here, place = origin(plain[1])
-        return Address(here, path if path.startswith("/") else f"/{path}", place)
+        here, place, host = origin(plain[1])
+        return Address(here, path if path.startswith("/") else f"/{path}", place, host)
     parsed = URL(url, encoded=True)
     here = parsed.origin()
-    return Address(here, parsed.raw_path_qs, str(here))
+    return Address(here, parsed.raw_path_qs, str(here), here.host_port_subcomponent or "")
 
 
 @lru_cache(maxsize=MAX_ORIGINS)
-def origin(url: str) -> tuple[URL, str]:
-    """Return the origin of a URL, and its text."""
+def origin(url: str) -> tuple[URL, str, str]:
+    """Return the origin of a URL, its text, and the host as a request names it."""
     here = URL(url, encoded=True).origin()
-    return here, str(here)
+    return here, str(here), here.host_port_subcomponent or ""
 
 
 def url_error(url: str) -> str | None:
     """Say why a target cannot have this URL, and what to write instead; None if it can."""
-    if plain := PLAIN.fullmatch(url):
+    if plain := matched(url):
         return origin_error(plain[1])
     return next(url_errors(url), None)
 

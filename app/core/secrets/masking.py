@@ -20,9 +20,9 @@ from app.core.secrets.places import (
     Spot,
     change_spots,
     replace_secrets,
-    secret_fields,
     sounds_secret,
     spots_in,
+    struct_fields,
 )
 from app.core.secrets.redaction import holds, redact
 from app.core.secrets.references import is_reference
@@ -111,9 +111,14 @@ def unmask_spots(incoming: dict[str, Any], spots: Iterable[Spot]) -> dict[str, A
 
 def secrets_of(target: Struct) -> set[str]:
     """Return every secret text inside a target, to be redacted in answers and errors."""
-    names = secret_fields(type(target))
-    fields = {name: value for name in names if (value := getattr(target, name))}
-    return secrets_in(type(target), to_builtins(fields, enc_hook=as_text))
+    fields = {}
+    for name, form in struct_fields(type(target)).items():
+        if form is None or not (value := getattr(target, name)):
+            continue
+        if form.is_url and isinstance(value, str) and "@" not in value:
+            continue  # there is no password, as in nearly all
+        fields[name] = value
+    return secrets_in(type(target), to_builtins(fields, enc_hook=as_text)) if fields else set()
 
 
 def secrets_in(target_type: type[Struct] | None, target: dict[str, Any]) -> set[str]:

@@ -112,14 +112,15 @@ class Request(Unshown, frozen=True, kw_only=True):
         Raises:
             ValueError: a header would end early, or is not ASCII.
         """
-        origin = self.address.origin.host_port_subcomponent
-        lines = [f"{self.method} {self.address.path} HTTP/1.1\r\nHost: {origin}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        to = self.address
+        lines = [f"{self.method} {to.path} HTTP/1.1", f"Host: {to.host}"]
+        lines += map(": ".join, self.headers.items())
         if self.body or self.method not in WITHOUT_LENGTH:
             lines.append(f"Content-Length: {len(self.body)}")
-        head = "\r\n".join(lines)
-        if head.count("\n") != len(lines) or head.count("\r") != len(lines) or "\0" in head:
+        said = "".join(lines)
+        if "\n" in said or "\r" in said or "\0" in said:
             raise ValueError("a header has a line break in it")
+        head = "\r\n".join(lines)
         return f"{head}\r\n\r\n".encode("ascii") + self.body
 
 

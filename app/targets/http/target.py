@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, field
+from msgspec import UNSET, Meta, field
 from msgspec.structs import force_setattr
 
 from app.core.field_paths import joined
@@ -55,7 +55,8 @@ class HttpTarget(TlsTarget, frozen=True, kw_only=True):
         force_setattr(self, "method", self.method.upper())
 
     def errors(self) -> Iterable[FieldError]:
-        yield from super().errors()
+        if self.has_body or self.tls_settings() is not None:
+            yield from super().errors()
         if message := url_error(self.url):
             yield FieldError(field="url", message=message)
         if self.method not in METHODS:
@@ -90,7 +91,8 @@ class HttpWhere(AtUrl, frozen=True):
     auth: Any = None
 
     def addresses(self) -> Iterable[object]:
-        return (*super().addresses(), *self.token_servers())
+        here = () if self.url is UNSET else (self.url,)
+        return here if self.auth is None else (*here, *self.token_servers())
 
     def addresses_for(self, secret: Path) -> Iterable[Iterable[object]]:
         here, tokens_from = super().addresses(), self.token_servers()

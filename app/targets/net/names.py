@@ -29,10 +29,19 @@ class Names:
         Its answer or failure is fresh, the name is an address, or the rules forbid it.
         """
         return (
-            self.resolver.fresh(name) is not None
-            or is_address(name)
+            is_address(name)
+            or self.resolver.fresh(name) is not None
             or self.guard.egress.host_verdict(name) is not None
         )
+
+    def known_address(self, name: str) -> str | None:
+        """Return `address_of` the name if it `is_known`, else None."""
+        if is_address(name):
+            return network_of(name)
+        known = self.resolver.fresh(name)
+        if known is not None:
+            return network_of(min(known.addresses)) if known.addresses else ""
+        return self.address_of(name) if self.is_known(name) else None
 
     def is_crowded(self, name: str) -> bool:
         """Return whether another lookup of a name that never had an answer must wait.

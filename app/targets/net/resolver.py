@@ -158,9 +158,10 @@ class Resolver:
     def fresh(self, host: str) -> Known | None:
         """Return the fresh answer or failure of a name; None if the name has to be asked for."""
         known = self.known.get(host.lower())
-        if known is None or max(known.fresh_until, known.failed_until) <= self.clock():
+        if known is None:
             return None
-        return known
+        now = self.clock()
+        return known if known.fresh_until > now or known.failed_until > now else None
 
     def latest(self, host: str) -> tuple[str, ...]:
         """Return the addresses that a name had last, however long ago."""
