@@ -22,18 +22,18 @@ from app.core.runs.claim import (
 )
 from app.core.runs.expectation import CHECK
 from app.core.runs.outcome import Outcome
-from app.db import pauses, runs, schedules
+from app.core.schedule.schedule import Schedule
+from app.db import pauses, runs
 from app.db.database import Row, Runner
 from app.db.pauses import Scope
+from app.db.schedules import DST_GAPS, DST_OVERLAPS, Words
 
 JSON = msgspec.json.Encoder()
 
-# Unknown words, possible in a row that no constraint has checked, count as the default: one such
-# row must not break the look at all jobs.
-MISFIRES = {one.value: one for one in Misfire}
+MISFIRES = Words(Misfire, Misfire.RUN_ONCE)
 RESUMES = {one.value: one for one in Missed}
-OVERLAPS = {one.value: one for one in Overlap}
-CLOSED = {one.value: one for one in OnClosed}
+OVERLAPS = Words(Overlap, Overlap.BUFFER_ALL)
+CLOSED = Words(OnClosed, OnClosed.SKIP)
 OUTCOMES = {one.value: one for one in Outcome}
 
 COLUMNS = 43
@@ -200,7 +200,10 @@ async def look(session: Runner, *, by_priority: bool = False, **asked: Unpack[As
     found, rows = await ask(session, name, **asked)
     claimed = [claim(row, found["begun_at"]) for row in rows]
     believed, aside = asked.get("believed"), asked.get("aside", ())
-    others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
+    suppressed: Sequence[UUID] = ()
+    if found["found_ids"] is not None:
+        others = {*(found["left_ids"] or ()), *(one.id for one in claimed)}
+        suppressed = [id for id in found["found_ids"] if id not in others]
     wakeup_seconds = found["next_seconds"]
     scope, pause_seconds = found["pause_scope"], found["pause_seconds"]
     if scope == Scope.ALL:
@@ -226,7 +229,7 @@ async def look(session: Runner, *, by_priority: bool = False, **asked: Unpack[As
         left_from=found["left_from"],
         unplanned=found["unplanned"],
         polling_seconds=found["polling_seconds"],
-        suppressed=[id for id in found["found_ids"] or () if id not in others],
+        suppressed=suppressed,
         lost=[LOST.decode(row["lost"]) for row in rows if row["lost"] is not None],
         record_error=found["record_error"],
         looked_until=found["looked_until"],
@@ -271,6 +274,7 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
     others = [
         execution
         for one, own in zip(settlements, owns, strict=True)
+        if own is None or len(one.executions) > 1
         for execution in one.executions
         if execution is not own
     ]
@@ -282,6 +286,8 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
         executions=JSON.encode(others).decode(),
         many=len(settlements),
     )
+    if not rows:  # as usual for one-offs
+        return [SETTLED] * len(settlements)
     told = {(row["id"], row["fence"]): closed(row) for row in rows}
     return [told.get((one.id, one.fence), SETTLED) for one in settlements]
 
@@ -326,31 +332,36 @@ def claim(row: Row, claimed_at: datetime) -> Claim:
     """
     # fmt: off
     (
-        id, run_of, name, kind, target, *plan, max_runs, max_attempts, backoff_seconds,
+        id, run_of, name, kind, target, run_at, cron, timezone, every_seconds, dst_gap, dst_overlap,
+        starts_at, ends_at, jitter_seconds, jitter_percent, max_runs, max_attempts, backoff_seconds,
         backoff_max_seconds, misfire, misfire_grace_seconds, max_catchup, overlap, timeout_seconds,
         next_run, scheduled_for, attempt, fence, execution_id, edited_at, last_outcome,
         last_finished_at, consecutive_failures, runs, priority, skip_runs, skip_until, resumed_at,
         resume_missed, calendars, on_closed, min_gap_seconds, lost,
     ) = row[:COLUMNS]
     return Claim(
-        id, run_of or id, name, kind, target, schedules.read(plan), max_runs,
+        id, run_of or id, name, kind, target,
+        Schedule(
+            run_at, cron, timezone, every_seconds, DST_GAPS[dst_gap], DST_OVERLAPS[dst_overlap],
+            starts_at, ends_at, jitter_seconds, jitter_percent,
+        ),
+        max_runs,
         RetryPolicy(
             max_attempts=max_attempts,
             backoff_seconds=backoff_seconds,
             backoff_max_seconds=backoff_max_seconds,
         ),
         MisfirePolicy(
-            misfire=MISFIRES.get(misfire, Misfire.RUN_ONCE),
+            misfire=MISFIRES[misfire],
             grace_seconds=misfire_grace_seconds,
             max_catchup=max_catchup,
         ),
-        OVERLAPS.get(overlap, Overlap.BUFFER_ALL), timeout_seconds, next_run,
-        scheduled_for or next_run,
+        OVERLAPS[overlap], timeout_seconds, next_run, scheduled_for or next_run,
         # A look for pings begins none: whoever claims the check judges it anew.
         1 if kind == CHECK and run_of is None else attempt,
         fence, execution_id, claimed_at, edited_at, OUTCOMES.get(last_outcome), last_finished_at,
         consecutive_failures, runs, priority, skip_runs, skip_until, resumed_at,
-        RESUMES.get(resume_missed), calendars or (), CLOSED.get(on_closed, OnClosed.SKIP),
-        min_gap_seconds, lost is not None,
+        RESUMES.get(resume_missed), calendars or (), CLOSED[on_closed], min_gap_seconds,
+        lost is not None,
     )
     # fmt: on

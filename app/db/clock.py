@@ -112,6 +112,10 @@ class DatabaseClock:
         """
         return datetime.fromtimestamp(self.offset + self.clock(), UTC)
 
+    def timestamp(self) -> float:
+        """Return `now` in Unix seconds; -inf before any answer."""
+        return self.offset + self.clock()
+
     def seconds_until(self, timestamp: float) -> float:
         """Return the most seconds until an instant, given in Unix seconds of the database's clock.
 

@@ -1,16 +1,31 @@
 """Reads schedules out of rows."""
 
-from collections.abc import Sequence
-from typing import Any
+from enum import StrEnum
+from typing import TypeVar
 
 from app.core.schedule.schedule import DstGap, DstOverlap, Schedule
 from app.db.database import Row
 
-# Unknown words, possible in a row that no constraint has checked, count as the default: one such
-# row must not break a statement about many jobs.
-DST_GAPS = {one.value: one for one in DstGap}
-DST_OVERLAPS = {one.value: one for one in DstOverlap}
+WordT = TypeVar("WordT", bound=StrEnum)
 
+
+class Words(dict[str | None, WordT]):
+    """The members of an enumeration by their words; unknown words count as the default.
+
+    These are possible in a row that no constraint has checked, and one such row must not break a
+    statement about many jobs.
+    """
+
+    def __init__(self, words: type[WordT], default: WordT) -> None:
+        super().__init__({one.value: one for one in words})
+        self.default = default
+
+    def __missing__(self, word: str | None) -> WordT:
+        return self.default
+
+
+DST_GAPS = Words(DstGap, DstGap.RUN_AFTER)
+DST_OVERLAPS = Words(DstOverlap, DstOverlap.FIRST)
 
 COLUMNS = (
     "run_at",
@@ -28,19 +43,13 @@ COLUMNS = (
 
 def schedule(row: Row) -> Schedule:
     """Read the schedule out of a row that has its columns."""
-    return read([row[name] for name in COLUMNS])
-
-
-def read(values: Sequence[Any]) -> Schedule:
-    """Read a schedule out of the values of its columns."""
     # fmt: off
     (
         run_at, cron, timezone, every_seconds, dst_gap, dst_overlap, starts_at, ends_at,
         jitter_seconds, jitter_percent,
-    ) = values
+    ) = (row[name] for name in COLUMNS)
     return Schedule(
-        run_at, cron, timezone, every_seconds, DST_GAPS.get(dst_gap, DstGap.RUN_AFTER),
-        DST_OVERLAPS.get(dst_overlap, DstOverlap.FIRST), starts_at, ends_at,
-        jitter_seconds, jitter_percent,
+        run_at, cron, timezone, every_seconds, DST_GAPS[dst_gap], DST_OVERLAPS[dst_overlap],
+        starts_at, ends_at, jitter_seconds, jitter_percent,
     )
     # fmt: on

@@ -100,11 +100,11 @@ class Slots:
     def take_back(self, host: str, addresses: Sequence[str] = ()) -> None:
         """Take a slot back; host and addresses are those that the slot was granted for."""
         self.ended += 1
-        self.ended_at = self.clock()
+        self.ended_at = now = self.clock()
         self.taken -= 1
-        self.hosts.end(host)
+        self.hosts.end(host, now=now)
         for address in addresses:
-            self.addresses.end(address)
+            self.addresses.end(address, now=now)
 
     @property
     def counted_seconds(self) -> float:
@@ -254,7 +254,9 @@ class DueClaims:
         claims, then the queue. Claims of hosts that are stuck are deferred on the way.
         """
         held = self.take_next_raised() if self.raised else None
-        return held or self.take_next_parked() or self.take_next_in_queue()
+        if held is None and self.parked:
+            held = self.take_next_parked()
+        return self.take_next_in_queue() if held is None else held
 
     def take_next_raised(self) -> HeldClaim | None:
         """Take out the first raised claim that may start; park or defer those before."""
@@ -280,7 +282,7 @@ class DueClaims:
 
     def take_next_parked(self) -> HeldClaim | None:
         """Take out the first parked claim whose host may have a slot now."""
-        if not self.parked or self.slots.free <= 0:
+        if self.slots.free <= 0:
             return None
         for host, claims in tuple(self.parked.items()):
             if not claims:
@@ -299,20 +301,19 @@ class DueClaims:
 
     def take_next_in_queue(self) -> HeldClaim | None:
         """Take out the first claim of the queue that may start; park or defer those before."""
-        while self.queue and self.slots.free > 0:
+        slots, parked = self.slots, self.parked
+        while slots.taken < slots.size and self.queue:
             held = self.queue.popleft()
             if self.lacks_prerequisite(held):
                 continue
-            if held.host in self.parked:
-                self.parked[held.host].append(held)
-                continue
-            match self.slots.admit(held.host, held.addresses):
-                case "start":
-                    return held
-                case "defer":
-                    self.defer_stuck(held)
-                case "park":
-                    self.parked[held.host] = deque((held,))
+            if held.host in parked:
+                parked[held.host].append(held)
+            elif slots.may_have_slot(held.host, held.addresses):
+                return held
+            elif slots.is_stuck(held.host, held.addresses):
+                self.defer_stuck(held)
+            else:
+                parked[held.host] = deque((held,))
         return None
 
     def prerequisites_of(self, held: HeldClaim) -> Sequence[Prerequisite]:
@@ -322,14 +323,12 @@ class DueClaims:
     def lacks_prerequisite(self, held: HeldClaim) -> bool:
         """Park or defer a claim that lacks a prerequisite; return whether that was done."""
         for prerequisite in self.prerequisites_of(held):
-            match prerequisite.admit(held):
-                case "park":
-                    return True
-                case "defer":
-                    self.defer(held, prerequisite.deferrals.next_seconds(jitter=self.jitter()))
-                    return True
-                case "start":
-                    pass
+            admission = prerequisite.admit(held)
+            if admission == "start":
+                continue
+            if admission == "defer":
+                self.defer(held, prerequisite.deferrals.next_seconds(jitter=self.jitter()))
+            return True
         return False
 
     def defer_stuck(self, held: HeldClaim) -> None:

@@ -135,6 +135,16 @@ class ApartSettler:
             self.observers.tell(Faulted(where=f"settle job {one.claim.job_id}", error=reason(why)))
             self.settle_apart(one, why)
 
+    def take(self, batch: Batch) -> Batch:
+        """Begin to settle those claims of a batch that are settled apart; return the others."""
+        usual: Batch = []
+        for one in batch:
+            if one.claim.id in self.apart:
+                self.settle_apart(one)
+            else:
+                usual.append(one)
+        return usual
+
     def settle_apart(self, one: Unsettled, error: Exception | None = None) -> None:
         """Begin to settle a claim apart; `error`: why a statement for this claim alone failed."""
         id = one.claim.id

@@ -68,7 +68,7 @@ class Closings:
 
     def aware(self, claim: Claim) -> Claim:
         """Return the claim with whether windows may close the run that would cancel it."""
-        if claim.overlap is not Overlap.CANCEL_OTHER or not self.windows.spans:
+        if not self.windows.spans or claim.overlap is not Overlap.CANCEL_OTHER:
             return claim
         run = None
         with suppress(InvalidInput):  # whoever plans the job says so

@@ -5,17 +5,15 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
-from heapq import heapify, heappop, heappush
 from uuid import UUID
 
-from app.core.runs.claim import Overlap, Settlement
+from app.core.runs.claim import Settlement
 from app.core.runs.transition import deferred, released
-from app.core.runs.unbegun import may_be_unbegun
 from app.db.clock import DatabaseClock
 from app.scheduler.admission import DueClaims, Slots
+from app.scheduler.carrying_out import CarryingOut
 from app.scheduler.endings import Ending
 from app.scheduler.held_claim import HeldClaim
-from app.scheduler.parting import UnknownPart
 from app.scheduler.preparation import Preparation
 from app.scheduler.prerequisites import (
     CertificateLoads,
@@ -28,6 +26,7 @@ from app.scheduler.prerequisites import (
 from app.scheduler.runner import ClaimRunner
 from app.scheduler.settler import Settler
 from app.scheduler.shares import STUCK_SECONDS
+from app.scheduler.sleeping import Sleeping
 from app.timers import Timer, Timers
 
 STARTED_IN_A_TURN = 4
@@ -69,8 +68,8 @@ class Dispatcher:
         """Called when jobs are worth claiming again after there was no room."""
         self.claims: dict[UUID, HeldClaim] = {}
         """All held claims, by the id of the claimed row."""
-        self.sleeping: list[tuple[float, int, HeldClaim]] = []
-        """The claims that are not due yet: a heap, by instant (Unix seconds) and execution."""
+        self.carrying = CarryingOut(runner, settler, clock, self.claims)
+        self.sleeping = Sleeping(clock)
         self.decodings = Decodings(runner.decode, tasks, resume=self.resume)
         self.prerequisites: tuple[Prerequisite, ...] = (
             NameLookups(names, tasks, resume=self.resume),
@@ -163,14 +162,17 @@ class Dispatcher:
 
     def take(self, claims: Iterable[HeldClaim]) -> None:
         """Take claims; each is started as soon as it is due and there is a slot for its host."""
-        for held in claims:
-            claim = held.claim
-            if (earlier := self.claims.get(claim.id)) is not None:
+        taken = list(claims)
+        for held in taken:
+            id = held.claim.id
+            if (earlier := self.claims.get(id)) is not None:
                 earlier.cut(Ending.LEASE)  # its lease was taken away, or ended unnoticed
-            self.claims[claim.id] = held
-            heappush(self.sleeping, (claim.next_run.timestamp(), claim.execution_id, held))
+            self.claims[id] = held
             for prerequisite in self.due.prerequisites_of(held):
                 prerequisite.expect(held)
+        self.wake()
+        for held in self.sleeping.add(taken):
+            self.due.add(held)
         recalls, self.recalls = self.recalls, set()
         for id in recalls & self.claims.keys():
             self.recall(id)
@@ -186,8 +188,7 @@ class Dispatcher:
         if held is None:
             self.recalls.add(id)
         elif not held.started:
-            self.sleeping = [one for one in self.sleeping if one[2] is not held]
-            heapify(self.sleeping)
+            self.sleeping.remove(held)
             self.due.remove(held)
             self.release(held)
         else:
@@ -201,11 +202,9 @@ class Dispatcher:
         if self.closed:
             self.release_all()
             return
-        while self.sleeping and self.clock.seconds_until(self.sleeping[0][0]) <= 0:
-            self.due.add(heappop(self.sleeping)[2])
+        self.wake()
         if self.sleeping and not self.due:
-            due, _, following = self.sleeping[0]
-            self.preparation.prepare(following, seconds=self.clock.seconds_until(due))
+            self.preparation.prepare(self.sleeping.first, seconds=self.sleeping.seconds())
         if not self.short_turns:
             self.started = 0
         while self.started < STARTED_IN_A_TURN * (2 if self.due.raised else 1):
@@ -217,6 +216,11 @@ class Dispatcher:
                 self.turn_soon()
             self.tasks.create_task(self.execute(held), name="execute")
         self.turn_soon()
+
+    def wake(self) -> None:
+        """Add the claims that have come due in their sleep to the due ones."""
+        for held in self.sleeping.take_due():
+            self.due.add(held)
 
     def start_next(self) -> HeldClaim | None:
         """Give a slot to the next due claim that may have one; return that claim, or None."""
@@ -234,10 +238,17 @@ class Dispatcher:
             self.timers.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Count `started` from 0, and dispatch again: this is another turn of the event loop."""
+        """Count `started` from 0, dispatch again, and offer room if there is any.
+
+        This is another turn of the event loop. What many executions and settlements that end in
+        one turn leave is looked at once, as that takes longer than all else that is done of each.
+        """
         self.turning = False
         self.started = 0
         self.dispatch()
+        if self.was_full and self.demand() > 0:
+            self.was_full = False
+            self.offer_room()
 
     def resume(self, claims: Iterable[HeldClaim]) -> None:
         """Dispatch claims whose prerequisite was waited for, before all others in the queue.
@@ -256,9 +267,8 @@ class Dispatcher:
         """
         seconds = STUCK_SECONDS if self.due else float("inf")
         if self.sleeping:
-            due, _, held = self.sleeping[0]
-            early = self.preparation.early_seconds(held)
-            seconds = min(seconds, max(self.clock.seconds_until(due) - early, 0.0))
+            early = self.preparation.early_seconds(self.sleeping.first)
+            seconds = min(seconds, max(self.sleeping.seconds() - early, 0.0))
         at = self.timers.time() + seconds
         if at < self.timer_at:
             if self.timer is not None:
@@ -281,10 +291,11 @@ class Dispatcher:
         held: HeldClaim | None = first
         while held is not None:
             began_at = self.timers.time()
-            settlement = await self.work_on(held)
+            settlement = await self.carrying.work_on(held)
             self.slots.take_back(held.host, held.addresses)
             following = self.follow(began_at)
-            self.offer_room_if_any()
+            if self.was_full:
+                self.turn_soon()
             self.settle(held, settlement)
             held = following
 
@@ -294,50 +305,14 @@ class Dispatcher:
         `began_at`: when the execution before began, by the timers. If it took no turn of the event
         loop, the next one starts in another turn: many in a row would hold up everything else.
         """
-        if not self.due:
-            return None
         if self.closed or self.short_turns or self.timers.time() <= began_at:
-            self.dispatch()
+            if self.due:
+                self.dispatch()
             return None
-        self.turn_soon()  # the slot may allow others, of hosts that had their share
-        return self.start_next()
-
-    async def work_on(self, held: HeldClaim) -> Settlement:
-        """Execute a claim, unless there is a reason not to, and return how to settle it."""
-        claim, settlement = held.claim, None
-        if claim.attempt > 1 and may_be_unbegun(claim):
-            settlement = await self.runner.takeovers.judge(held, self.runner.attendance)
-            claim = held.claim
-        if settlement is None and self.runner.closings.concern(claim):
-            settlement = await self.runner.closings.judge(held)
-            claim = held.claim
-        if settlement is not None:
-            return settlement
-        if claim.overlap is Overlap.ALLOW_ALL:
-            return await self.carry_out_parted(held)
-        return await self.runner.carry_out(held)
-
-    async def carry_out_parted(self, held: HeldClaim) -> Settlement:
-        """Part the run from its job, which is free for its next run then; carry the run out."""
-        claim = held.claim
-        plan = self.runner.parting.plan(claim)
-        if plan is not None and self.claims.get(claim.id) is held:
-            # Before the row is there: from then on a look may bring the next run of the job.
-            self.claims[plan.run_id] = self.claims.pop(claim.id)
-            run = None
-            try:
-                run = await self.runner.parting.part(claim, plan)
-            except UnknownPart:
-                return released(claim)
-            finally:
-                if run is None:
-                    self.claims[claim.id] = self.claims.pop(plan.run_id)
-                else:
-                    held.claim = run
-            if run is not None and plan.following is not None:
-                starts_at = plan.following.next_run.timestamp()
-                await self.settler.announce([self.clock.seconds_until(starts_at)])
-        return await self.runner.carry_out(held)
+        held = self.start_next()
+        if held is not None or self.due:
+            self.turn_soon()  # the slot may allow others, of hosts that had their share
+        return held
 
     def defer(self, held: HeldClaim, seconds: float) -> None:
         """Release a claim that would have to wait for long, to be claimed again in `seconds`."""
@@ -366,7 +341,7 @@ class Dispatcher:
 
     def release_all(self) -> None:
         """Release every claim that has not started."""
-        for held in (*(one for _, _, one in self.sleeping), *self.due.take_all()):
+        for held in (*self.sleeping, *self.due.take_all()):
             self.release(held)
         self.sleeping.clear()
 
@@ -380,13 +355,8 @@ class Dispatcher:
             del self.claims[held.claim.id]
             if not self.claims:
                 self.emptied.set()
-        self.offer_room_if_any()
-
-    def offer_room_if_any(self) -> None:
-        """Call `offer_room` if jobs are wanted again after `room` returned 0."""
-        if self.was_full and self.demand() > 0:
-            self.was_full = False
-            self.offer_room()
+        if self.was_full:
+            self.turn_soon()
 
     def close(self) -> None:
         """Start no more claims, and release every claim that has not started."""

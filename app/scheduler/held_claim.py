@@ -58,6 +58,8 @@ class HeldClaim:
         """A large target, decoded ahead, or what is wrong with it."""
         self.lease_ends = lease_ends
         """Monotonic seconds; from then on another instance may start the job."""
+        self.cut_at = lease_ends - MARGIN_SECONDS
+        """Monotonic seconds; from then on nothing more may be sent for this claim."""
         self.start_by = start_by
         """Monotonic seconds; a claim that has not started by then is released. The start of a job
         of a flow with a rate counts for the windows that the database took it to be in."""
@@ -95,11 +97,6 @@ class HeldClaim:
         return self.needs_rendering or self.needs_certificates or self.needs_decoding
 
     @property
-    def cut_at(self) -> float:
-        """The instant (monotonic seconds) from which nothing more may be sent for this claim."""
-        return self.lease_ends - MARGIN_SECONDS
-
-    @property
     def target(self) -> str:
         """The JSON of the target as stored, with its templates rendered.
 
@@ -114,7 +111,8 @@ class HeldClaim:
         """Note that the execution begins at `now` (monotonic seconds), inside `deadline`."""
         self.deadline = deadline
         self.overtime_ends = now + self.claim.timeout_seconds + OVERTIME_SECONDS
-        self.set_deadline()
+        if self.cut_at < self.overtime_ends:
+            self.set_deadline()
 
     def end(self) -> None:
         """Note that the executor has reported."""
@@ -136,7 +134,7 @@ class HeldClaim:
 
     def extend(self, *, lease_ends: float) -> None:
         """Note that the lease now ends at `lease_ends` (monotonic seconds)."""
-        self.lease_ends = lease_ends
+        self.lease_ends, self.cut_at = lease_ends, lease_ends - MARGIN_SECONDS
         self.set_deadline()
 
     def set_deadline(self) -> None:

@@ -38,7 +38,10 @@ class HostQueue:
 
     def append(self, held: HeldClaim) -> None:
         """Put a claim behind the others for its host."""
-        self.by_host.setdefault(held.host, deque()).append(held)
+        claims = self.by_host.get(held.host)
+        if claims is None:
+            claims = self.by_host[held.host] = deque()
+        claims.append(held)
 
     def put_first(self, claims: Iterable[HeldClaim]) -> None:
         """Put claims, in this order, before all others."""
@@ -63,10 +66,12 @@ class HostQueue:
         host = next(iter(self.by_host), None)
         if host is None:
             raise IndexError("no claim waits")
-        claims = self.by_host.pop(host)
+        claims = self.by_host[host]
         held = claims.popleft()
-        if claims:
-            self.by_host[host] = claims
+        if not claims or len(self.by_host) > 1:
+            del self.by_host[host]
+            if claims:
+                self.by_host[host] = claims
         return held
 
     def pop(self) -> HeldClaim:

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from app.core.facts import DescriptorsExhausted
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome, Report
-from app.core.runs.transition import deferred, invalid, settled
+from app.core.runs.transition import deferred, invalid, released, settled
 from app.db.clock import DatabaseClock
 from app.descriptors import OutOfDescriptors, is_shortage, limit
 from app.errors import InvalidInput
 from app.scheduler.deferral import defer_seconds
+from app.scheduler.flows import PermitOver
 from app.scheduler.isolation import REMEDY
 from app.targets.net.tls_contexts import ContextsCrowded
 from app.telemetry import Observers
@@ -59,7 +60,8 @@ class InternalErrors:
     """Decides how to settle the claims of one instance whose execution raised an error.
 
     A shortage of file descriptors, and too many TLS contexts or templates in the making, defer a
-    claim: nothing was sent. Any other error fails the attempt.
+    claim, and a permit that is over releases it: nothing was sent. Any other error fails the
+    attempt.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class InternalErrors:
 
     def settlement(self, claim: Claim, error: Exception) -> Settlement:
         """Return how to settle a claim whose execution raised `error`. Never raises."""
+        if isinstance(error, PermitOver):
+            return released(claim)
         now, jitter = self.clock.now(), random.random()  # noqa: S311 - spreads, guards nothing
         if isinstance(error, ContextsCrowded | RendererCrowded):
             seconds = defer_seconds(error.times, jitter=jitter)

@@ -52,6 +52,10 @@ class Names(Protocol):
         """Return the first address of a name, for IPv6 its /64 network; empty if unknown."""
         ...
 
+    def known_address(self, name: str) -> str | None:
+        """Return `address_of` the name if it `is_known`, else None."""
+        ...
+
 
 class NameLookups:
     """The prerequisite that the names of a target's hosts are resolved, or known to fail.
@@ -101,21 +105,30 @@ class NameLookups:
         A claim waits for each of its names once, even if the lookup fails. With "start" the
         claim's addresses are set.
         """
-        for name in held.names[held.names_waited_for :]:
-            if self.names.is_known(name):
-                continue
-            waiting = self.waiting.get(name)
-            if self.count >= MAX_WAITING or (waiting and len(waiting) >= MAX_FOR_A_NAME):
-                return "defer"
-            if waiting is None:
-                if self.names.is_crowded(name):
-                    return "defer"
-                waiting = self.begin(name)
-            waiting.append(held)
-            self.count += 1
-            return "park"
-        held.addresses = tuple(filter(None, dict.fromkeys(map(self.names.address_of, held.names))))
+        addresses: dict[str, None] = {}
+        for place, name in enumerate(held.names):
+            address = self.names.known_address(name)
+            if address is None:
+                if place >= held.names_waited_for:
+                    return self.park(held, name)
+                address = self.names.address_of(name)
+            if address:
+                addresses[address] = None
+        held.addresses = tuple(addresses)
         return "start"
+
+    def park(self, held: HeldClaim, name: str) -> Admission:
+        """Park the claim until a name is looked up; defer if too many claims wait."""
+        waiting = self.waiting.get(name)
+        if self.count >= MAX_WAITING or (waiting and len(waiting) >= MAX_FOR_A_NAME):
+            return "defer"
+        if waiting is None:
+            if self.names.is_crowded(name):
+                return "defer"
+            waiting = self.begin(name)
+        waiting.append(held)
+        self.count += 1
+        return "park"
 
     def begin(self, name: str) -> list[HeldClaim]:
         """Begin the lookup of a name; return the list to which claims that wait are to be added."""

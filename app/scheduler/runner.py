@@ -106,7 +106,8 @@ class ClaimRunner:
         answered too late. The clock itself is read here, as the loop's time stands still during a
         turn of the loop.
         """
-        return self.monotonic() >= min(held.cut_at, held.start_by)
+        now = self.monotonic()
+        return now >= held.cut_at or now >= held.start_by
 
     async def carry_out(self, held: HeldClaim) -> Settlement:
         """Carry out a claim that is due, and return how to settle it.
@@ -131,9 +132,17 @@ class ClaimRunner:
             )
             if settlement is not None:
                 return settlement
-            return await self.attempt(held)
-        except PermitOver:
-            return released(claim)
+            ready: ReadyTarget | Settlement | None = self.ready_at_once(held)
+            if ready is None:
+                ready, now = await self.make_ready(held), self.clock.now()
+            if isinstance(ready, Settlement):
+                return ready
+            # Here, as a warm connection is written to before any deadline.
+            return (
+                released(claim)
+                if self.is_too_late(held)
+                else await self.attempt(held, ready, started_at=now)
+            )
         except Exception as error:  # noqa: BLE001 - see above
             return self.internal_errors.settlement(claim, error)
 
@@ -194,20 +203,39 @@ class ClaimRunner:
             return ready
         return await self.targets.make_ready(held.claim.job_id, held.claim.kind, held.target)
 
-    async def attempt(self, held: HeldClaim) -> Settlement:
-        """Decrypt and check the target, execute, and return how to settle.
+    def ready_at_once(self, held: HeldClaim) -> ReadyTarget | None:
+        """Return the target of a claim, if nothing has to be waited for; None: `make_ready` it."""
+        if held.ready is not None or held.rendered is not None:
+            return None
+        return self.targets.ready_at_once(held.claim.kind, held.claim.target)
+
+    async def make_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:
+        """Decrypt and check the target; return how to settle if that fails.
 
         A target that is invalid makes the job invalid; a template that cannot be rendered, or a
         named secret that cannot be used, fails the attempt; an outage of the database releases the
         claim.
         """
         claim = held.claim
-        ready = await self.make_ready(held)
-        if isinstance(ready, Settlement):
-            return ready
-        if self.is_too_late(held):  # a warm connection is written to before any deadline
+        try:
+            return await self.prepare_target(held)
+        except InvalidInput as error:
+            if not isinstance(held.rendered, str):
+                return invalid(claim, str(error))
+            report = unrendered(str(error))
+        except TemplateFailed as error:
+            report = unrendered(str(error), retryable=error.retryable)
+        except DatabaseUnavailable:
             return released(claim)
-        started_at = self.clock.now()
+        except SecretUnusable as error:
+            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
+        return self.settled(claim, report, started_at=self.clock.now())
+
+    async def attempt(
+        self, held: HeldClaim, ready: ReadyTarget, *, started_at: datetime
+    ) -> Settlement:
+        """Execute, and return how to settle."""
+        claim = held.claim
         if self.observers.tells_successes:
             self.observers.tell(
                 Started(
@@ -228,26 +256,6 @@ class ClaimRunner:
         if claim.flow_key is not None:
             await self.flows.hold(claim.flow_key, report, now=self.clock.now())
         return self.settled(claim, report, started_at=started_at)
-
-    async def make_ready(self, held: HeldClaim) -> ReadyTarget | Settlement:
-        """Decrypt and check the target; return how to settle if that fails, see `attempt`."""
-        claim = held.claim
-        try:
-            if held.ready is not None:
-                return await self.prepare_target(held)
-            at_once = self.targets.ready_at_once(claim.kind, held.target)
-            return at_once or await self.targets.make_ready(claim.job_id, claim.kind, held.target)
-        except InvalidInput as error:
-            if not isinstance(held.rendered, str):
-                return invalid(claim, str(error))
-            report = unrendered(str(error))
-        except TemplateFailed as error:
-            report = unrendered(str(error), retryable=error.retryable)
-        except DatabaseUnavailable:
-            return released(claim)
-        except SecretUnusable as error:
-            report = Report(outcome=Outcome.FAILED, reason="target", error=str(error))
-        return self.settled(claim, report, started_at=self.clock.now())
 
     def settled(self, claim: Claim, report: Report, *, started_at: datetime) -> Settlement:
         """Return how to settle an attempt that ended now with this report."""

@@ -97,8 +97,9 @@ class Settler:
 
     def add(self, one: Unsettled) -> None:
         """Put an unsettled claim into the next batch."""
+        if not self.waiting:
+            self.has_waiting.set()
         self.waiting.append(one)
-        self.has_waiting.set()
 
     def add_later(self, batch: Batch, seconds: float) -> None:
         """Put settlements into a batch that is written in `seconds` or later."""
@@ -130,14 +131,10 @@ class Settler:
                 batch, self.waiting = self.waiting[:BATCH], self.waiting[BATCH:]
                 if not self.waiting:
                     self.has_waiting.clear()
-                usual: Batch = []
-                for one in batch:
-                    if one.claim.id in self.apart_settler.apart:
-                        self.apart_settler.settle_apart(one)
-                    else:
-                        usual.append(one)
-                if usual:
-                    await self.write(usual)
+                if self.apart_settler.apart:
+                    batch = self.apart_settler.take(batch)
+                if batch:
+                    await self.write(batch)
 
     async def write(self, batch: Batch) -> None:
         """Write one batch, waiting through outages.

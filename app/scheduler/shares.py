@@ -38,16 +38,19 @@ class Shares:
 
     def begin(self, host: str) -> None:
         """Count an execution that starts; a host without any other cannot be stuck yet."""
-        if not self.executing[host]:
+        count = self.executing.get(host, 0)
+        if not count:
             self.moved_at[host] = self.clock()
-        self.executing[host] += 1
+        self.executing[host] = count + 1
 
-    def end(self, host: str) -> None:
+    def end(self, host: str, *, now: float) -> None:
         """Count an execution that ended; a host without any other is forgotten."""
-        self.executing[host] -= 1
-        self.deferred.pop(host, None)
-        if self.executing[host]:
-            self.moved_at[host] = self.clock()
+        count = self.executing[host] - 1
+        if self.deferred:
+            self.deferred.pop(host, None)
+        if count:
+            self.executing[host] = count
+            self.moved_at[host] = now
         else:
             del self.executing[host], self.moved_at[host]
 

@@ -50,7 +50,7 @@ class Superseding:
 
         Return None if `overlap` is another policy, or the job has a single run.
         """
-        if held.claim.overlap is not Overlap.CANCEL_OTHER or held.claim.schedule.run_at is not None:
+        if held.claim.schedule.run_at is not None or held.claim.overlap is not Overlap.CANCEL_OTHER:
             return None
         held.edited = asyncio.Event()
         return asyncio.create_task(self.cut_when_due(held, held.edited), name="supersede")

@@ -116,6 +116,9 @@ class Apart:
     def __repr__(self) -> str:
         return f"<Apart: {len(self.jobs)} jobs>"
 
+    def __bool__(self) -> bool:
+        return bool(self.jobs)
+
     def __contains__(self, job_id: UUID) -> bool:
         return job_id in self.jobs
 

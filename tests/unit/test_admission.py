@@ -194,7 +194,7 @@ def test_a_full_host_is_stuck_only_while_it_ends_nothing() -> None:
     at_first = shares.is_stuck("a", free=10)
     ticks.now += STUCK_SECONDS
     later = shares.is_stuck("a", free=10)
-    shares.end("a")
+    shares.end("a", now=shares.clock())
     shares.begin("a")
 
     assert (at_first, later, shares.is_stuck("a", free=10)) == (False, True, False)
@@ -205,7 +205,7 @@ def test_the_more_is_put_off_the_longer_until_something_ends() -> None:
     shares = Shares(Ticks())
     shares.begin("a")
     waits = [shares.defer_seconds("a", jitter=0.5) for _ in range(5000)]
-    shares.end("a")
+    shares.end("a", now=shares.clock())
     shares.begin("a")
 
     assert waits == sorted(waits)
@@ -217,6 +217,6 @@ def test_nothing_is_kept_of_a_host_that_has_nothing_to_execute() -> None:
     shares = Shares(Ticks())
     shares.begin("a")
     shares.defer_seconds("a", jitter=0.0)
-    shares.end("a")
+    shares.end("a", now=shares.clock())
 
     assert (shares.executing, shares.moved_at, shares.deferred) == ({}, {}, {})

@@ -157,6 +157,9 @@ class Naming:
     def address_of(self, name: str) -> str:
         return "192.0.2.1" if name.startswith("wild") else ""
 
+    def known_address(self, name: str) -> str | None:
+        return self.address_of(name) if self.is_known(name) else None
+
 
 @pytest.fixture
 def naming() -> Naming:

@@ -21,6 +21,8 @@ from app.errors import InvalidInput
 INT4_MAX = 2_147_483_647
 """The largest `consecutive_failures`, a column of type int4: the count stops there. A job that
 fails ten times a second gets there in seven years."""
+NOTHING = Following(None)
+"""What follows the last run."""
 
 
 def settled(  # noqa: PLR0913 - the facts of one execution, all of them needed
@@ -138,13 +140,14 @@ def ended(claim: Claim, execution: Execution) -> Settlement:
     is recorded all the same, and `plan_error` keeps the job from being claimed until a person
     corrects the schedule.
     """
-    plan_error = None
-    try:
-        after = Following(None) if claim.is_last else following(claim, execution)
-        run = planned(claim, after.occurrence)
-    except InvalidInput as error:
-        after, plan_error = Following(None), str(error)
-        run = PlannedRun(scheduled_for=claim.next_run, next_run=claim.next_run)
+    after, run, plan_error = NOTHING, None, None
+    if claim.schedule.run_at is None and not claim.is_last:
+        try:
+            after = following(claim, execution)
+            run = planned(claim, after.occurrence)
+        except InvalidInput as error:
+            plan_error = str(error)
+            run = PlannedRun(scheduled_for=claim.next_run, next_run=claim.next_run)
     failures = min(claim.consecutive_failures + 1, INT4_MAX)
     if execution.outcome is Outcome.SUCCEEDED:
         failures = 0
