@@ -75,7 +75,8 @@ class CountingConnection(asyncpg.Connection):
 class HearingConnection(CountingConnection):
     """A connection of a pool that tells of notifications of `CHANNEL` while it is asked to.
 
-    It does so as they are read: asyncpg calls listeners a turn of the event loop later.
+    It does so as they are read: asyncpg calls listeners a turn of the event loop later. That it has
+    ended it tells of as well, as it hears nothing from then on.
     """
 
     told: Callable[[], None]
@@ -83,11 +84,17 @@ class HearingConnection(CountingConnection):
     async def hear(self, told: Callable[[], None]) -> None:
         """Call `told` on each notification from now on."""
         self.guard, self.told = FloodGuard(), told
+        self.add_termination_listener(self.end_hearing)
         await self.add_listener(CHANNEL, ignore)
 
     async def hear_no_more(self) -> None:
         """Call nothing any more."""
+        self.remove_termination_listener(self.end_hearing)
         await self.remove_listener(CHANNEL, ignore)
+
+    def end_hearing(self, _: object) -> None:
+        """Tell that the connection has ended."""
+        self.told()
 
     def _process_notification(self, _pid: int, _channel: str, payload: str) -> None:
         if self.guard.count(payload):

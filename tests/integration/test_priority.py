@@ -320,6 +320,28 @@ async def test_the_connection_of_looks_beside_others_hears_of_jobs_until_it_is_g
         assert heard.locked(), "nothing was heard any more"
 
 
+async def test_that_connection_tells_of_its_end(
+    connection: asyncpg.Connection, database_url: str
+) -> None:
+    heard = asyncio.Event()
+
+    async def look_on(db: Database) -> None:
+        async with raised.connection(db, told=heard.set) as one:
+            await connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'beside' and datname = current_database()"
+            )
+            async with asyncio.timeout(5):
+                await heard.wait()
+            await look_at_raised(one)
+
+    async with pool_beside(database_url) as db:
+        with pytest.raises(DatabaseUnavailable):
+            await look_on(db)
+
+    assert heard.is_set()
+
+
 async def test_a_flood_of_notifications_ends_that_connection(
     connection: asyncpg.Connection, database_url: str
 ) -> None:
