@@ -55,11 +55,11 @@ $$;
 -- verified any more. The API asks for such secrets anew; who edits the row in SQL may not know them either.
 create or replace function tocsin.takes_secrets_elsewhere(before jsonb, target jsonb)
 returns boolean language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-    select exists (
+    select exists (  -- without the last character, of which base64 leaves some bits to everybody's choice
         select found.token[1] from regexp_matches(
-            case when elsewhere.so then target else sent.target end::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token)
+            case when elsewhere.so then target else sent.target end::text, '(encrypted[.]v[0-9]+[.][A-Za-z0-9_.-]+)[A-Za-z0-9_-]=*', 'g') as found (token)
         intersect
-        select found.token[1] from regexp_matches(before::text, 'encrypted[.]v[0-9]+[.][A-Za-z0-9_.=-]+', 'g') as found (token))
+        select found.token[1] from regexp_matches(before::text, '(encrypted[.]v[0-9]+[.][A-Za-z0-9_.-]+)[A-Za-z0-9_-]=*', 'g') as found (token))
     from (values (not tocsin.servers(target) <@ tocsin.servers(before))) as elsewhere (so)
     cross join lateral (
         -- The key of a certificate, and that of signatures, are not sent.
