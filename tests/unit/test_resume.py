@@ -175,6 +175,15 @@ def test_what_else_keeps_runs_from_being_carried_out_counts(
     assert counted(Missed.ALL, **claim) == expected
 
 
+def test_behind_a_gap_a_run_that_has_yet_to_start_may_be_the_latest() -> None:
+    spread = Schedule(cron="* * * * *", jitter_seconds=50.0)
+    claim = some_claim(schedule=spread, next_run=at(0.6), min_gap_seconds=20.0)
+
+    found = on_resumption(claim, ALWAYS_OPEN, Missed.ALL, now=at(30.05))  # it starts at 30:06
+
+    assert (found.missed_runs, found.carried_out) == (30, 1)
+
+
 @pytest.mark.parametrize("open_times", [None, [span(1440 * n, 1440 * n + 600) for n in range(30)]])
 def test_thousands_of_runs_are_made_up_for_without_a_step_for_each(
     monkeypatch: pytest.MonkeyPatch, open_times: list[Span] | None

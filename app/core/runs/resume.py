@@ -162,4 +162,5 @@ def most_with_gap(claim: Claim, gap_seconds: float, *, now: datetime) -> int:
     at_once = int(ready_at <= now)
     until = now + gap if at_once else ready_at
     last = latest_run(claim.schedule, job_id=claim.job_id, after=claim.scheduled_for, until=until)
-    return at_once + int(last is None or last <= now)
+    missed_last = started_by(claim, now) or claim.scheduled_for
+    return at_once + int(last is None or last <= missed_last)
