@@ -13,6 +13,8 @@ from tests.support.api import HOURLY, LATER, NIGHTLY, fields
 from tests.support.builders import insert_job, job_row
 from tests.support.waiting import until
 
+YEAR = datetime.now(UTC).year + 2
+"""One that has not begun, and that is not too far ahead to plan."""
 DONE = """update tocsin.jobs set next_run = null, planned_at = now(), locked_until = null,
           last_outcome = $2, last_finished_at = now(), runs = 1 where id = $1"""
 EXECUTING = """update tocsin.jobs set locked_until = now() + interval '1 minute', locked_by = 'me',
@@ -167,12 +169,12 @@ async def test_a_taken_name_is_a_conflict(api: httpx.AsyncClient) -> None:
     ("before", "patch", "next_run"),
     [
         (NIGHTLY, {"cron": None, "run_at": "2100-06-01T00:00:00Z"}, "2100-06-01T00:00:00Z"),
-        (LATER, {"run_at": None, "cron": "0 0 0 1 1 * 2028"}, "2028-01-01T00:00:00Z"),
+        (LATER, {"run_at": None, "cron": f"0 0 0 1 1 * {YEAR}"}, f"{YEAR}-01-01T00:00:00Z"),
         (LATER, {"run_at": "2100-06-01T00:00:00Z"}, "2100-06-01T00:00:00Z"),
         (
             NIGHTLY,
-            {"cron": "0 0 0 1 1 * 2028", "timezone": "Asia/Tokyo"},
-            "2027-12-31T15:00:00Z",
+            {"cron": f"0 0 0 1 1 * {YEAR}", "timezone": "Asia/Tokyo"},
+            f"{YEAR - 1}-12-31T15:00:00Z",
         ),
         (
             HOURLY,
@@ -214,9 +216,9 @@ async def test_another_schedule_is_planned_before_it_is_answered(
 async def test_a_cron_with_the_same_next_run_is_planned_at_once_too(
     api: httpx.AsyncClient, connection: asyncpg.Connection
 ) -> None:
-    job_id, before = await created(api, NIGHTLY | {"cron": "0 0 0 1 1 * 2028"})
+    job_id, before = await created(api, NIGHTLY | {"cron": f"0 0 0 1 1 * {YEAR}"})
 
-    job = await patched(api, job_id, {"cron": "0 0 0 1 1 * 2028-2030"})
+    job = await patched(api, job_id, {"cron": f"0 0 0 1 1 * {YEAR}-{YEAR + 2}"})
 
     assert job["next_run"] == before["next_run"]
     assert (await job_row(connection, job_id))["planned_at"] is not None
@@ -322,9 +324,9 @@ async def test_a_corrected_target_makes_a_due_run_claimable_again(
 @pytest.mark.parametrize(
     "patch",
     [
-        {"cron": "0 0 0 1 1 * 2028"},
-        {"cron": None, "run_at": "2028-01-01T00:00:00Z"},
-        {"cron": None, "every_seconds": 60, "starts_at": "2028-01-01T00:00:00Z"},
+        {"cron": f"0 0 0 1 1 * {YEAR}"},
+        {"cron": None, "run_at": f"{YEAR}-01-01T00:00:00Z"},
+        {"cron": None, "every_seconds": 60, "starts_at": f"{YEAR}-01-01T00:00:00Z"},
     ],
     ids=["cron", "one-off", "interval"],
 )
@@ -338,7 +340,7 @@ async def test_an_edit_while_a_job_executes_leaves_the_lease_and_has_the_new_pla
 
     job = await patched(api, job_id, patch)
 
-    assert (job["state"], job["next_run"]) == ("executing", "2028-01-01T00:00:00Z")
+    assert (job["state"], job["next_run"]) == ("executing", f"{YEAR}-01-01T00:00:00Z")
     row = await job_row(connection, job_id)
     assert [row[n] for n in ("locked_until", "locked_by", "fence")] == [
         leased[n] for n in ("locked_until", "locked_by", "fence")

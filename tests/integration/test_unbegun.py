@@ -12,7 +12,7 @@ from app.db import Database
 from app.db.listener import Session
 from app.scheduler.calendars import work_out_all
 from tests.support.builders import execution_rows, insert_job, job_row, plan_jobs
-from tests.support.days import Day
+from tests.support.days import Day, distant_hour
 from tests.support.instances import StartInstance
 from tests.support.sessions import look_once
 from tests.support.sink import Sink
@@ -23,7 +23,8 @@ LONG_AGO = "clock_timestamp() - interval '1 hour'"
 
 async def due(connection: asyncpg.Connection, db: Database, **columns: Any) -> UUID:  # noqa: ANN401
     """Insert a job that is due now, with a single attempt for each run."""
-    job_id = await insert_job(connection, **{"cron": "0 * * * *", "max_attempts": 1} | columns)
+    daily = {"cron": f"0 {distant_hour()} * * *", "max_attempts": 1}  # no run follows meanwhile
+    job_id = await insert_job(connection, **daily | columns)
     await plan_jobs(db)
     await connection.execute(
         """update tocsin.jobs set next_run = now(), scheduled_for = now(),
