@@ -138,20 +138,20 @@ class SettlementRow(Struct, frozen=True, omit_defaults=True):
     """A settlement as its statement reads it, with the execution of its claim, if there was one.
 
     Defaults are left out, as is what the execution has in common with the settlement, and an
-    instant that is the same as another: see the statement.
+    instant that is the same as another: see the statement. Seconds are those since the claim.
     """
 
     id: UUID
     fence: int
-    claimed_at: datetime
     runs: int
-    expected_next_run: datetime | None = None
+    look: int = 1
+    expected_seconds: float | None = None
     next_run: datetime | None = None
-    scheduled_for: datetime | None = None
+    scheduled_seconds: float | None = None
     attempt: int = 0
     plan_error: str | None = None
     last_outcome: Outcome | None = None
-    last_finished_at: datetime | None = None
+    finished_seconds: float | None = None
     consecutive_failures: int = 0
     skip_runs: int | None = None
     edit_seen_at: datetime | None = None
@@ -160,32 +160,44 @@ class SettlementRow(Struct, frozen=True, omit_defaults=True):
     run_scheduled_for: datetime | None = None
     run_attempt: int | None = 1
     reason: str | None = None
-    started_at: datetime | None = None
+    started_seconds: float | None = None
     instance: str | None = None
     status_code: int | None = None
     response: str | None = None
     error: str | None = None
 
     @classmethod
-    def of(cls, one: Settlement, own: Execution | None) -> Self:
-        """Word a settlement; `own`: the execution to record with it, see `own_execution`."""
+    def of(
+        cls, one: Settlement, own: Execution | None, look: int = 1, instance: str | None = None
+    ) -> Self:
+        """Word a settlement.
+
+        - `own`: the execution to record with it, see `own_execution`.
+        - `look`: at which of the instants of the batch it was claimed, from 1.
+        - `instance`: who carried out all of the batch that does not say who did.
+        """
         is_compared = one.plan_error is not None or one.skip_runs is not None
         next_run, scheduled_for, expected = one.next_run, one.scheduled_for, one.expected_next_run
+        since, finished_at = one.claimed_at, one.last_finished_at
         # By position, as so many keywords take three times as long.
         # fmt: off
         plan = (
-            one.id, one.fence, one.claimed_at, one.runs,
-            None if expected == scheduled_for else expected, next_run,
-            None if scheduled_for == next_run else scheduled_for,
-            one.attempt, one.plan_error, one.last_outcome, one.last_finished_at,
+            one.id, one.fence, one.runs, look,
+            None if expected == scheduled_for else (expected - since).total_seconds(), next_run,
+            None if scheduled_for is None or scheduled_for == next_run
+            else (scheduled_for - since).total_seconds(),
+            one.attempt, one.plan_error, one.last_outcome,
+            None if finished_at is None else (finished_at - since).total_seconds(),
             one.consecutive_failures, one.skip_runs, one.edit_seen_at if is_compared else None,
         )
         if own is None:
             return cls(*plan)
-        run = own.scheduled_for
+        run, started_at = own.scheduled_for, own.started_at
         return cls(
-            *plan, own.id, own.kind, None if run == expected else run, own.attempt,
-            own.reason, own.started_at, own.instance, own.status_code, own.response, own.error,
+            *plan, own.id, own.kind, None if run == expected else run, own.attempt, own.reason,
+            None if started_at is None else (started_at - since).total_seconds(),
+            None if own.instance == instance else own.instance,
+            own.status_code, own.response, own.error,
         )
         # fmt: on
 
@@ -278,11 +290,20 @@ async def settle(db: Runner, settlements: Sequence[Settlement]) -> list[Closed]:
         for execution in one.executions
         if execution is not own
     ]
+    instances = {own.instance for own in owns if own is not None}
+    instance = instances.pop() if len(instances) == 1 else None
+    looks: dict[datetime, int] = {}
+    worded = [
+        SettlementRow.of(one, own, looks.setdefault(one.claimed_at, len(looks) + 1), instance)
+        for one, own in zip(settlements, owns, strict=True)
+    ]
     rows = await db.fetch(
         "claims.settle"
         if all(one.skip_runs is None for one in settlements)
         else "claims.settle_skipped",
-        settlements=JSON.encode(list(map(SettlementRow.of, settlements, owns))).decode(),
+        settlements=JSON.encode(worded).decode(),
+        claimed_ats=list(map(str, looks)),
+        instance=instance,
         executions=JSON.encode(others).decode(),
         many=len(settlements),
     )

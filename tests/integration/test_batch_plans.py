@@ -88,6 +88,8 @@ async def test_a_settlement_and_an_extension_read_no_lease_but_their_own(
             [claims.SettlementRow.of(settlement, *settlement.executions)]
         ).decode(),
         "executions": "[]",
+        "claimed_ats": [str(claim.claimed_at)],
+        "instance": None,
         "many": 1,
     }
     settled = await explained(connection, "claims.settle", **ours)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from app.core.runs.claim import Claim, Settlement
 from app.core.runs.outcome import Outcome
@@ -202,6 +203,26 @@ async def test_edit_commits_between_claim_and_settle(
         assert row[column] == edited[column], column
     assert (row["locked_until"], row["last_outcome"]) == (None, outcome)
     assert await outcomes(connection, job_id) == [(1, outcome)]
+
+
+async def test_settle_keeps_instants_to_the_microsecond_for_a_century(
+    session: Session, db: Database, connection: asyncpg.Connection
+) -> None:
+    due = datetime(2000, 1, 1, 0, 0, 0, 123457, UTC)
+    job_id = await insert_job(connection, every_seconds=3600, next_run=due)
+    claim = await claimed_one(session)
+    later = claim.claimed_at + timedelta(days=36_500, microseconds=1)
+    settlement = replace(closed(claim), next_run=later + HOUR, scheduled_for=later)
+    run = replace(settlement.executions[0], started_at=claim.claimed_at - timedelta(microseconds=1))
+
+    [result] = await claims.settle(db, [replace(settlement, executions=[run])])
+
+    row = await job_row(connection, job_id)
+    [execution] = await execution_rows(connection, job_id)
+    assert result.settled
+    assert (row["next_run"], row["scheduled_for"]) == (later + HOUR, later)
+    assert row["last_finished_at"] == execution["finished_at"] == run.finished_at
+    assert (execution["scheduled_for"], execution["started_at"]) == (due, run.started_at)
 
 
 async def test_settle_locks_a_job_that_was_edited_since_it_began(

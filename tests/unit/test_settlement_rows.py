@@ -53,17 +53,30 @@ SETTLEMENT = Settlement(
     skip_runs=next(numbers),
     executions=[RUN],
 )
-OF_RUN = {"kind", "reason", "started_at", "instance", "status_code", "response", "error"}
+OF_RUN = {"kind", "reason", "instance", "status_code", "response", "error"}
+
+
+def seconds(at: datetime) -> float:
+    """Return how long after the claim an instant is."""
+    return (at - SETTLEMENT.claimed_at).total_seconds()
 
 
 def test_each_column_has_what_its_name_says() -> None:
-    row = asdict(SettlementRow.of(SETTLEMENT, own_execution(SETTLEMENT)))
+    row = asdict(SettlementRow.of(SETTLEMENT, own_execution(SETTLEMENT), look := next(numbers)))
 
     of_run: dict[str, object] = {"execution_id": RUN.id, "run_attempt": RUN.attempt}
     of_run["run_scheduled_for"] = RUN.scheduled_for
+    of_run["started_seconds"] = seconds(RUN.started_at or NOON)
     of_run |= {name: getattr(RUN, name) for name in OF_RUN}
-    of_plan = {name: getattr(SETTLEMENT, name) for name in row.keys() - of_run.keys()}
-    assert row == of_plan | of_run
+    since: dict[str, object] = {
+        "look": look,
+        "expected_seconds": seconds(SETTLEMENT.expected_next_run),
+        "scheduled_seconds": seconds(SETTLEMENT.scheduled_for or NOON),
+        "finished_seconds": seconds(SETTLEMENT.last_finished_at or NOON),
+    }
+    others = row.keys() - of_run.keys() - since.keys()
+    of_plan = {name: getattr(SETTLEMENT, name) for name in others}
+    assert row == of_plan | of_run | since
 
 
 def test_what_says_nothing_new_is_left_out() -> None:
@@ -72,6 +85,7 @@ def test_what_says_nothing_new_is_left_out() -> None:
     plain = replace(plain, expected_next_run=NOON, scheduled_for=NOON, next_run=NOON)
     row = SettlementRow.of(plain, own_execution(plain))
 
-    assert (row.next_run, row.scheduled_for, row.expected_next_run) == (NOON, None, None)
+    assert (row.next_run, row.scheduled_seconds, row.expected_seconds) == (NOON, None, None)
     assert (row.run_scheduled_for, row.edit_seen_at) == (None, None)
     assert SettlementRow.of(plain, None).execution_id is None
+    assert SettlementRow.of(plain, one, instance="one").instance is None
