@@ -47,7 +47,7 @@ PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 def nothing_to_drop() -> None:
-    """Do nothing: there is no connection yet."""
+    """Do nothing: there is no connection yet, or it may have been given to others by now."""
 
 
 class HttpAnswer:

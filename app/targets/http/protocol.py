@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from app.targets.http.answer import AnswerReader, HttpAnswer
+from app.targets.http.answer import AnswerReader, HttpAnswer, nothing_to_drop
 from app.targets.http.failures import Closed, NotHttp
 from app.targets.net.tls import Tls
 from app.timers import Monotonic, SharedTimer, SharedTimers
@@ -71,7 +71,8 @@ class HttpProtocol(ResponseHandler):
 
         The future's error is `NotHttp` or `Closed` if the answer cannot be complete, and
         `TimeoutError` if it is not by `ends_at`, in seconds of the event loop. A caller that stops
-        waiting for the future must `drop` the connection.
+        waiting for the future must have `answer` drop the connection, which it does until it is
+        complete.
 
         Raises:
             Closed: the connection is closed already; nothing was sent.
@@ -172,6 +173,7 @@ class HttpProtocol(ResponseHandler):
             self.drop()
             waiting.set_exception(error)
         else:
+            self.reader.answer.drop = nothing_to_drop  # the next request may be another's
             self.free_or_drop()
             waiting.set_result(None)
 
