@@ -58,13 +58,6 @@ class PastCrowds:
         """Claims what the last search found, while the next one is made."""
         self.ready_until = float("-inf")
         """Until when (monotonic seconds) the connections need not be made ready."""
-        self.searching = False
-        """Whether searches go on."""
-        self.left_out = False
-        """Whether there are jobs that looks left out and that nobody has claimed for all that is
-        known here."""
-        self.looked_again_at = float("-inf")
-        """When (monotonic seconds) looks were last told of such jobs."""
 
     def __repr__(self) -> str:
         return f"<PastCrowds: every {self.pause:.1f} s, beside {sorted(self.crowds()[0])}>"
@@ -81,7 +74,6 @@ class PastCrowds:
             await backlogged.wait()
             await self.make_ready()
             while backlogged.is_set() or self.dispatcher.waiting >= LEAST:
-                self.searching = True
                 backlogged.clear()
                 try:
                     found_none = await self.claim_others() == 0
@@ -89,22 +81,7 @@ class PastCrowds:
                     self.suspects.observers.tell(Faulted(where="crowds", error=reason(error)))
                     found_none = True
                 self.pause = min(2 * self.pause, MAX_SECONDS) if found_none else MIN_SECONDS
-                self.look_again()
                 await asyncio.sleep(self.pause)
-            self.searching = False
-            self.look_again()
-
-    def look_again(self) -> None:
-        """Have looks find again what they left out: once in `WHOLE_SECONDS` while searches go on.
-
-        Beside another instance every second claim finds a job taken, and each such look reads all
-        that is due from the first job on; what is still to be claimed searches find meanwhile.
-        """
-        at = self.suspects.monotonic()
-        is_soon = self.searching and at < self.looked_again_at + WHOLE_SECONDS
-        if self.left_out and not is_soon:
-            self.left_out, self.looked_again_at = False, at
-            self.suspects.look_again()
 
     async def make_ready(self) -> None:
         """Have the connections and statements of a search and a claim ready before one is needed.
@@ -172,8 +149,7 @@ class PastCrowds:
             self.suspects.isolation.acquit(ids)
             if not ids <= claimed:
                 self.whole_until = None
-                self.left_out = True  # of looks meanwhile
-                self.look_again()
+                self.suspects.look_again()  # looks meanwhile left them out
         return ids <= claimed
 
     async def search(

@@ -214,24 +214,3 @@ async def test_connections_are_made_ready_once_for_as_long_as_they_last() -> Non
     suspects.now += 2
     await past_crowds.make_ready()
     assert len(suspects.done) == 4
-
-
-async def test_what_another_instance_takes_has_looks_begin_anew_twice_a_second_at_most() -> None:
-    suspects = Suspects()
-    past_crowds = PastCrowds(suspects)  # type: ignore[arg-type]
-    past_crowds.searching = True
-    suspects.answers.set()
-
-    async def lose_one() -> int:
-        suspects.now += 0.125
-        one = Due(job_id=uuid4(), due_at=str(DUE), now=DUE)
-        suspects.locked = {one.job_id}
-        assert not await past_crowds.claim([one], deferring=False)
-        past_crowds.look_again()
-        return suspects.done.count(("look again", 0))
-
-    assert [await lose_one() for _ in range(12)] == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
-    past_crowds.searching = False
-    past_crowds.look_again()
-    past_crowds.look_again()
-    assert suspects.done.count(("look again", 0)) == 4, "once more, when no search finds the rest"
