@@ -161,11 +161,13 @@ def draft_edit(
                 errors += target_errors(document.kind, document.target, limits)
         except InvalidInput as refusal:
             errors += refusal.errors
-    if document.run_in_seconds is not None or differ(document, before, SCHEDULE_FIELDS):
+    is_moved = document.run_in_seconds is not None or differ(document, before, SCHEDULE_FIELDS)
+    next_run = None
+    if is_moved:
         try:
             document = timed(document, now=now)
             schedule = normalized(document.schedule())
-            check(schedule, job_id=stored.id, now=now)
+            next_run = check(schedule, job_id=stored.id, now=now)
             document = replace(document, **asdict(schedule))
             errors += interval_errors(schedule, limits, job_id=stored.id, now=now)
         except InvalidInput as refusal:
@@ -175,10 +177,10 @@ def draft_edit(
     referring = prepared.referring if prepared else referring_in(clear)
     if prepared is None and not differ(document, before, OTHER_FIELDS):
         return Edit(job=None, referring=referring, has_new_target=False)
-    planned = needs_plan(document, stored)
-    had_them_all = document.max_runs is not None and stored.runs >= document.max_runs
-    next_run = None
-    if planned and not had_them_all:
+    planned = needs_plan(document, before, stored)
+    if document.max_runs is not None and stored.runs >= document.max_runs:  # it had them all
+        next_run = None
+    elif planned and not is_moved:
         next_run = first_run(document.schedule(), job_id=stored.id, now=now)
     written = asdict(document) | left_to_triggers(document, before, stored)
     written["target"] = prepared.stored if prepared else stored.target
@@ -229,7 +231,7 @@ def decrypt_job(job: StoredJob, keys: SecretKeys) -> StoredJob:
     return replace(job, target=target)
 
 
-def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
+def needs_plan(document: JobDocument, before: JobDocument, stored: StoredJob) -> bool:
     """Return whether an edit changes the plan of a recurring job.
 
     A raised `max_runs` gives a finished job further runs. The database's triggers plan one-offs,
@@ -238,7 +240,7 @@ def needs_plan(document: JobDocument, stored: StoredJob) -> bool:
     if document.run_at is not None:
         return False
     limit_changed = document.max_runs != stored.max_runs and stored.next_run is None
-    return limit_changed or differ(document, document_of(stored), PLAN_FIELDS)
+    return limit_changed or differ(document, before, PLAN_FIELDS)
 
 
 def differ(one: Struct, other: Struct, names: tuple[str, ...]) -> bool:

@@ -3,12 +3,14 @@
 -- the statement. Postgres leaves out what the statement does not join.
 
 -- part: shown
--- A job as its Struct is read.
+-- A job as its Struct is read. The functions behind a case are called for the few jobs that need them.
 (
     select to_json(shown)
     from (
-        select j.*, tocsin.state(j) as state, j.paused_at is not null as paused,
-            tocsin.failing(j) as failing, tocsin.execution_under_way(j) as under_way, tocsin.pause_of(j) as pause
+        select j.*, tocsin.state(j) as state, j.paused_at is not null as paused, tocsin.failing(j) as failing,
+            case when j.execution_id is null and (j.pending_runs > 0 or j.overlap = 'allow_all')
+                then tocsin.execution_under_way(j) else j.execution_id end as under_way,
+            case when j.paused_at is not null then tocsin.pause_of(j) end as pause
     ) as shown
 )::text
 

@@ -1,5 +1,6 @@
 """JSON values without loss: 0 is not false, 1 is not 1.0, and no digit of a number is lost."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -43,8 +44,26 @@ DECODER = msgspec.json.Decoder(float_hook=number)
 """Decodes JSON of any type without loss."""
 
 
+SCALARS = frozenset({str, int, float, bool, datetime})
+"""Types of which two values are stored alike if, and only if, they are equal."""
+
+
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON, or any value of a Struct's field
     """Return whether Postgres stores two values as the same JSON; the order of names is ignored."""
+    if one is other:
+        return True
+    if type(one) is type(other):  # in a tenth of the time: a batch compares hundred thousands
+        match one:
+            case dict():
+                return one.keys() == other.keys() and all(
+                    same(item, other[name]) for name, item in one.items()
+                )
+            case list() | tuple():
+                return len(one) == len(other) and all(map(same, one, other))
+            case _ if type(one) in SCALARS:
+                return bool(one == other)
+            case _:
+                pass
     return bool(form(one) == form(other))
 
 
