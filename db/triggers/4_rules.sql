@@ -22,7 +22,7 @@ begin
         when num_nonnulls(job.run_at, job.cron, job.every_seconds) > 1 then
             array[case when job.every_seconds is null then 'cron' else 'every_seconds' end, 'is a second schedule',
                 'Give exactly one of run_at, cron (with timezone), every_seconds.']
-        when job.kind !~ '^[a-z][a-z0-9_]{0,62}$' then
+        when job.kind not in ('http', 'amqp') and job.kind !~ '^[a-z][a-z0-9_]{0,62}$' then
             array['kind', '%L is not the name of an executor',
                 'Write http, amqp or the name of another installed executor.']
         when jsonb_typeof(job.target) <> 'object' then
@@ -56,10 +56,11 @@ begin
             job.resumed_at, job.resume_missed, job.jitter_seconds, job.jitter_percent,
             job.calendars, job.min_gap_seconds) > 0 then
         broken := case
-            when job.name !~ ('^[^/[:cntrl:]' || chr(128) || '-' || chr(159) || ']{1,200}$') then
+            -- A pattern that counts its characters, or is long, takes twenty times as long as one that finds one.
+            when length(job.name) not between 1 and 200 or job.name ~ ('[/[:cntrl:]' || chr(128) || '-' || chr(159) || ']') then
                 array['name', 'is empty, too long or has a slash or control character',
                     'Use 1 to 200 characters without "/".']
-            when job.name ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' then
+            when length(job.name) = 36 and job.name ~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$' then
                 array['name', '%L looks like an id', 'Choose another name.']
             when length(job.description) > 10000 then
                 array['description', 'is too long', 'Use at most 10000 characters.']

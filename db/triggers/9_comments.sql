@@ -497,4 +497,4 @@ comment on function tocsin.fits_at_once(jsonb, integer) is 'As tocsin.fits, quic
 comment on function tocsin.whole(tocsin.jobs) is 'The job itself: indexes name a column of it so that an update need not compare that column.';
 comment on function tocsin.is_deep(jsonb) is 'Whether a document has more than 100 levels.';
 comment on function tocsin.refuse_unsound() is 'Refuses edits of a job that break a rule of tocsin.broken_rule, where its constraint does not judge the row.';
-comment on function tocsin.is_loggable(timestamptz, bigint, text, text, text, text[], jsonb, jsonb) is 'Whether an entry is within what the audit log holds at most.';
+comment on function tocsin.is_loggable(tocsin.audit_log) is 'Whether an entry is of an action and an entity that there are, and within what the audit log holds at most.';

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec import json
 
 from app.core.jobs.job import DOCUMENT_FIELDS, StoredJob
 from app.db.queries import query
@@ -38,33 +39,68 @@ async def test_an_edit_of_any_of_them_that_frees_a_lease_is_planned(
     assert [row["attname"] for row in rows] == written
 
 
+@pytest.mark.parametrize("priority", [0, 1], ids=["as it comes", "not as it comes"])
 async def test_the_audit_log_keeps_all_of_them(
-    connection: asyncpg.Connection, written: list[str]
+    connection: asyncpg.Connection, written: list[str], priority: int
 ) -> None:
     await connection.execute(
-        "insert into tocsin.jobs (kind, target, run_at) values ('http', '{}', '2100-01-01')"
+        """insert into tocsin.jobs (kind, target, run_at, priority)
+           values ('http', '{}', '2100-01-01', $1)""",
+        priority,
     )
 
-    keys = await connection.fetchval(
-        """select array(select jsonb_object_keys(tocsin.audited_columns(j, j.target)))
+    [(keys, are_its)] = await connection.fetch(
+        """select array(select jsonb_object_keys(tocsin.audited_columns(j, j.target))),
+               tocsin.audited_columns(j, j.target) <@ to_jsonb(j)
            from tocsin.jobs j"""
     )
 
     assert set(keys) == set(written) | ACTED
+    assert are_its
 
 
 async def test_the_audit_log_compares_all_that_it_keeps(connection: asyncpg.Connection) -> None:
+    """Of two jobs that differ in all columns each is a change, with the value that is kept."""
     await connection.execute(
         "insert into tocsin.jobs (kind, target, run_at) values ('http', '{}', '2100-01-01')"
     )
 
-    kept, compared = await connection.fetchrow(
+    [(kept, changed, values, differing)] = await connection.fetch(
         """select array(select jsonb_object_keys(tocsin.audited(j)) as key order by key),
-               tocsin.audited_unchanged(j, j)
-           from tocsin.jobs j"""
+               tocsin.audited_changes(j, other),
+               (select jsonb_object_agg(key, tocsin.audited_value(other, key))
+                from unnest(tocsin.audited_changes(j, other)) as key),
+               tocsin.audited(other) - 'target'
+           from tocsin.jobs j, lateral (select (jsonb_populate_record(j, (
+               select jsonb_object_agg(attname, case
+                       when atttypid = 'timestamptz'::regtype then '"2050-01-01T00:00:00+00:00"'
+                       when atttypid = 'text[]'::regtype then to_jsonb(array[attname])
+                       when atttypid = 'jsonb'::regtype then '{"other": 1}'
+                       when atttypid in ('numeric'::regtype, 'int4'::regtype) then to_jsonb(attnum)
+                       when atttypid = 'text'::regtype then to_jsonb(attname) end)
+               from pg_attribute
+               where attrelid = 'tocsin.jobs'::regclass and attnum > 0
+                 and atttypid not in ('uuid'::regtype, 'bool'::regtype, 'int8'::regtype)
+               ))).*) as other"""
     )
 
-    assert compared == [key for key in kept if key != "target"]
+    assert changed == [key for key in kept if key != "target"]
+    assert json.decode(values) == json.decode(differing)
+
+
+@pytest.mark.parametrize("change", ["metadata = '{\"a\": 1.0}'", "backoff_seconds = 5.00"])
+async def test_the_audit_log_tells_what_is_equal_and_written_another_way(
+    connection: asyncpg.Connection, change: str
+) -> None:
+    await connection.execute(
+        """insert into tocsin.jobs (kind, target, run_at, metadata)
+           values ('http', '{}', '2100-01-01', '{"a": 1}')"""
+    )
+
+    await connection.execute(f"update tocsin.jobs set {change}")
+
+    [entry] = await connection.fetch("select changed from tocsin.audit_log where action = 'update'")
+    assert entry["changed"] == [change.partition(" ")[0]]
 
 
 async def test_clients_write_and_read_all_of_them(written: list[str]) -> None:
