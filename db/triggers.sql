@@ -401,10 +401,11 @@ begin
         perform tocsin.refuse_nulls(new);
     end if;
     -- A job of 0.1.0 may have it, and is inserted again by what writes "on conflict (name) do update".
-    if tocsin.is_reserved(new.name) and new.name is distinct from old.name
-        and not (tg_op = 'INSERT' and exists (select from tocsin.jobs j where j.name = new.name)) then
-        perform tocsin.refuse('name', format('cannot be %L, which an address of the API has, or none can have', new.name),
-            'Choose another name.');
+    if tocsin.is_reserved(new.name) and new.name is distinct from old.name then  -- apart: the rest is a query
+        if not (tg_op = 'INSERT' and exists (select from tocsin.jobs j where j.name = new.name)) then
+            perform tocsin.refuse('name', format('cannot be %L, which an address of the API has, or none can have', new.name),
+                'Choose another name.');
+        end if;
     end if;
     if tg_op = 'INSERT' then
         new.validated := false;  -- a person cannot say so
