@@ -49,6 +49,7 @@ async def sign_in(page: Page, key: str) -> None:
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+    await page.wait_for_load_state("load")  # with its scripts, which hear keys
 
 
 def part_of(site: Site) -> Part:
