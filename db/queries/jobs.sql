@@ -144,7 +144,11 @@ with acting as materialized (
 {made};
 
 -- name: ids
-select id, name from tocsin.jobs where name = any(:names::text[]);
+-- Each is looked for by jobs_name. Where `= any` is planned while the table is empty it compares each name with all jobs,
+-- until Postgres analyzes the table.
+select found.id, wanted.name
+from unnest(:names::text[]) as wanted (name)
+cross join lateral (select id from tocsin.jobs where name = wanted.name offset 0) as found;
 
 -- name: find
 select {shown} as job
@@ -153,12 +157,19 @@ where (j.id = :job_id::uuid or j.name = :name::text) and j.run_of is null;
 
 -- name: there
 -- Which of these ids are those of jobs.
-select id from tocsin.jobs where id = any(:job_ids::uuid[]) and run_of is null;
+select found.id
+from unnest(:job_ids::uuid[]) as wanted (id)
+cross join lateral (select id from tocsin.jobs where id = wanted.id and run_of is null offset 0) as found;
 
 -- name: find_many
-select {shown} as job
-from tocsin.jobs j
-where (j.id = any(:job_ids::uuid[]) or j.name = any(:names::text[])) and j.run_of is null;
+-- Each is looked for by its index, see ids.
+select found.job
+from unnest(:job_ids::uuid[]) as wanted (id)
+cross join lateral (select {shown} as job from tocsin.jobs j where j.id = wanted.id and j.run_of is null offset 0) as found
+union
+select found.job
+from unnest(:names::text[]) as wanted (name)
+cross join lateral (select {shown} as job from tocsin.jobs j where j.name = wanted.name and j.run_of is null offset 0) as found;
 
 -- name: explain
 -- at: the instant of a run that was due then; null: how the job stands now.
