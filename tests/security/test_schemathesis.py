@@ -23,9 +23,10 @@ SECONDS = EXAMPLES * 8.0 + 400
 PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
 
 
-async def output(*command: str, **variables: str) -> tuple[int, str]:
+async def output(*command: str, directory: Path | None = None, **variables: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *command,
+        cwd=directory,
         env=os.environ | variables,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -58,6 +59,7 @@ async def test_no_request_breaks_the_api_or_its_description(
         *("run", f"http://{line['address']}/openapi.json", "--checks", "all"),
         *("--max-examples", str(EXAMPLES), "--seed", SEED, "--continue-on-failure"),
         *("--generation-database", "none", "--header", f"Authorization: {bearer['Authorization']}"),
+        directory=tmp_path,  # where nothing is kept of a run before, whose answers it would reuse
     )
     async with httpx.AsyncClient(base_url=f"http://{line['address']}") as client:
         afterwards = await client.get("/v1/audit", headers=bearer)
