@@ -164,12 +164,14 @@ cross join lateral (select id from tocsin.jobs where id = wanted.id and run_of i
 -- name: find_many
 -- Each is looked for by its index, see ids.
 select found.job
-from unnest(:job_ids::uuid[]) as wanted (id)
-cross join lateral (select {shown} as job from tocsin.jobs j where j.id = wanted.id and j.run_of is null offset 0) as found
-union
-select found.job
-from unnest(:names::text[]) as wanted (name)
-cross join lateral (select {shown} as job from tocsin.jobs j where j.name = wanted.name and j.run_of is null offset 0) as found;
+from (
+    select unnest(:job_ids::uuid[]) as id
+    union
+    select named.id
+    from unnest(:names::text[]) as given (name)
+    cross join lateral (select id from tocsin.jobs where name = given.name offset 0) as named
+) as wanted
+cross join lateral (select {shown} as job from tocsin.jobs j where j.id = wanted.id and j.run_of is null offset 0) as found;
 
 -- name: explain
 -- at: the instant of a run that was due then; null: how the job stands now.
