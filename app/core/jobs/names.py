@@ -64,11 +64,18 @@ def job_id(reference: str) -> UUID | None:
     return UUID(reference) if ID.fullmatch(reference) else None
 
 
-def form_error(name: str) -> str | None:
-    """Say why no job has this name, nor has had it; return None for any other."""
+def characters_error(name: str) -> str | None:
+    """Say why nothing has a name of these characters; return None for any other."""
     if not NAME.fullmatch(name):
         return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-    return "looks like the id of a job: choose another name" if ID.fullmatch(name) else None
+    return None
+
+
+def form_error(name: str) -> str | None:
+    """Say why no job has this name, nor has had it; return None for any other."""
+    if ID.fullmatch(name):
+        return "looks like the id of a job: choose another name"
+    return characters_error(name)
 
 
 def job_name_error(name: str) -> str | None:
@@ -83,9 +90,7 @@ def job_name_error(name: str) -> str | None:
 
 def name_error(name: str) -> str | None:
     """Say why no set, rule, channel or key can have this name; return None for one that can be."""
-    if not NAME.fullmatch(name):
-        return f"must have 1 to {MAX_NAME_LENGTH} characters, no slash and no control character"
-    return dots_error(name)
+    return characters_error(name) or dots_error(name)
 
 
 def calendar_name_error(name: str) -> str | None:
